@@ -1,0 +1,17 @@
+//! One question, one answer, over a local socket: git's Simple-IPC.
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod client;
+pub mod connect;
+pub mod exchange;
+#[cfg(feature = "alloc")]
+pub mod lifecycle;
+pub mod pkt_line;
+pub mod server;

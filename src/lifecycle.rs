@@ -1,0 +1,537 @@
+//! A server's decisions: whom to accept, whom to keep waiting, whom to let go, when to end.
+//!
+//! One [`Lifecycle`] decides for one server, whatever its runtime. It has no clock, no I/O and
+//! no threads: events and the time since a start of the caller's choice go in through
+//! `handle_*`, decisions come back from them, and what time alone brings about comes out of
+//! [`poll`](Lifecycle::poll). Runtimes keep it under a lock and do what it says.
+//!
+//! ```text
+//!             accepted, nothing to read yet        bytes, but not all
+//!  accept ──────────────▶ waiting: silent ─────────────▶ waiting: begun
+//!    │                        │        ▲ evicted when descriptors run short,  │
+//!    │ whole at once          │        │ longest wait first                   │ whole
+//!    │                        ▼                                               ▼
+//!    └──────────────────▶ running (up to the limit) ◀── queued (in order) ◀───┘
+//!                             │
+//!                             ▼ ended: its place goes to the first in the queue
+//!
+//!  serving ── stop, QUIT, idle, theft ──▶ draining ── all done, or deadline ──▶ ended
+//! ```
+//!
+//! *Closing* a connection that waits must not lose a request that has just come: shut it down
+//! for reading, so that its client can send no more and knows it, read what is there, and if
+//! that is a whole request, serve it after all. So a client is served or learns that it was not.
+//!
+//! A connection *waits* while its client has not sent a whole request (or, for a streaming
+//! handler, not one byte). Waiting costs a descriptor and a few dozen bytes, never a worker.
+
+use alloc::vec::Vec;
+use core::num::NonZeroUsize;
+use core::time::Duration;
+
+/// What a server allows itself and its clients.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Exchanges under way at once. Beyond it, clients wait in the backlog or in the queue.
+    pub exchanges: NonZeroUsize,
+    /// Connections that may wait at once; one more lets the longest waiting go.
+    pub waiting: NonZeroUsize,
+    /// The longest pause inside a request. `None`: any.
+    pub receive: Option<Duration>,
+    /// How long a client may stay connected without a byte. `None`: for ever, unless its
+    /// descriptor is needed.
+    pub silence: Option<Duration>,
+    /// Stop after this long without a client. `None`: never.
+    pub idle_exit: Option<Duration>,
+    /// How long exchanges under way may take to end once the server stops.
+    pub drain: Duration,
+    /// How often to look whether the endpoint's path is still this server's. `None`: never.
+    pub check_path: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// 8 exchanges, 65,536 waiting clients, a pause of 60 s inside a request, silence and
+    /// idleness for ever, 10 s to drain, a look at the path every 2 s.
+    fn default() -> Self {
+        Self {
+            exchanges: NonZeroUsize::new(8).unwrap(),
+            waiting: NonZeroUsize::new(65_536).unwrap(),
+            receive: Some(Duration::from_secs(60)),
+            silence: None,
+            idle_exit: None,
+            drain: Duration::from_secs(10),
+            check_path: Some(Duration::from_secs(2)),
+        }
+    }
+}
+
+/// A waiting connection's number, unique among those waiting and reused later.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket(u32);
+
+impl Ticket {
+    /// The number as an index: small, so that it can index a table.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The ticket of an [`index`](Self::index), as a table or a readiness event holds it.
+    pub const fn from_index(index: usize) -> Self {
+        Self(index as u32)
+    }
+}
+
+/// Whether an exchange may begin.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Admission {
+    /// Begin now; say [`handle_end`](Lifecycle::handle_end) afterwards.
+    Run,
+    /// Wait at the end of the queue until a place is handed over.
+    Queue,
+}
+
+/// What becomes of the place of an exchange that has ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// Nobody needs it.
+    Free,
+    /// It belongs to the first in the queue, which begins now.
+    HandOver,
+}
+
+/// What to do when the system has no descriptor for one more connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Shortage {
+    /// Close this waiting connection, the longest silent, and accept again. Its ticket is no
+    /// longer valid.
+    Evict(Ticket),
+    /// Nobody waits: accept again when an exchange has ended, or after this long.
+    Pause(Duration),
+}
+
+/// What time has brought about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Close this waiting connection: it was silent, or paused inside its request, for too
+    /// long, or the server is ending. Its ticket is no longer valid.
+    Close(Ticket),
+    /// Look whether the path is still this server's, and say so with
+    /// [`handle_path_lost`](Lifecycle::handle_path_lost) if it is not.
+    CheckPath,
+    /// Begin to stop: take the path away, then accept what the backlog holds, then no more, and
+    /// say [`handle_backlog_drained`](Lifecycle::handle_backlog_drained).
+    Stop(Reason),
+    /// The time to drain is over: abort what is still under way or queued, without a flush, and
+    /// do not wait for it.
+    Abort,
+    /// The server has ended.
+    End(Ending),
+}
+
+/// Why a server stops.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A handle's `stop`.
+    Asked,
+    /// A handler finished its reply and asked for it: QUIT.
+    Quit,
+    /// No client came for as long as [`Limits::idle_exit`].
+    Idle,
+    /// The endpoint's path is gone, or is no longer this server's.
+    PathLost,
+    /// The listener failed.
+    Failed,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Ending {
+    /// Why it stopped.
+    pub reason: Reason,
+    /// Exchanges that were aborted because the time to drain was over.
+    pub aborted: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Serving,
+    /// Asked to stop; `poll` has not said so yet.
+    Stopping(Reason),
+    Draining {
+        reason: Reason,
+        until: Duration,
+        aborted: Option<usize>,
+    },
+    Ended(Ending),
+}
+
+/// Which list of waiting connections one is in, each in order of the last byte heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum List {
+    Silent,
+    Begun,
+    Free,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// A place in the table of waiting connections, linked into its list.
+#[derive(Clone, Debug)]
+struct Slot {
+    heard: Duration,
+    previous: u32,
+    next: u32,
+    list: List,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: u32,
+    last: u32,
+}
+
+/// The decisions of one server. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    limits: Limits,
+    phase: Phase,
+    running: usize,
+    queued: usize,
+    slots: Vec<Slot>,
+    lists: [Ends; 2],
+    waiting: usize,
+    free: u32,
+    /// The backlog may hold connections that are still to be accepted.
+    backlog: bool,
+    /// When the last client left, while there is none.
+    idle_since: Duration,
+    path_checked: Duration,
+}
+
+impl Lifecycle {
+    /// How soon to try again when there is no descriptor and nobody to evict.
+    const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
+
+    /// A server that begins to serve at `now`.
+    pub const fn new(limits: Limits, now: Duration) -> Self {
+        Self {
+            limits,
+            phase: Phase::Serving,
+            running: 0,
+            queued: 0,
+            slots: Vec::new(),
+            lists: [Ends { first: NONE, last: NONE }; 2],
+            waiting: 0,
+            free: NONE,
+            backlog: true,
+            idle_since: now,
+            path_checked: now,
+        }
+    }
+
+    /// The limits it decides by.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether to accept one more connection now. When it says no, it says yes again after some
+    /// [`handle_end`](Self::handle_end).
+    pub const fn may_accept(&self) -> bool {
+        self.running + self.queued < self.limits.exchanges.get()
+    }
+
+    /// Whether to read from connections that wait. When it says no, whole requests are piling
+    /// up, and it says yes again after some [`handle_end`](Self::handle_end).
+    pub const fn may_read(&self) -> bool {
+        self.queued < self.limits.exchanges.get()
+    }
+
+    /// Exchanges under way, connections that wait for a place, and connections that have not
+    /// sent a whole request.
+    pub const fn load(&self) -> Load {
+        Load { running: self.running, queued: self.queued, waiting: self.waiting }
+    }
+
+    /// Whether the server has been asked to stop.
+    pub const fn is_stopping(&self) -> bool {
+        !matches!(self.phase, Phase::Serving)
+    }
+
+    /// A connection that was just accepted must wait for its client: it has sent some of a
+    /// request (`begun`) or nothing. Also says which connection to close for it, if there are
+    /// too many.
+    pub fn handle_wait(&mut self, begun: bool, now: Duration) -> (Ticket, Option<Ticket>) {
+        let evicted =
+            if self.waiting >= self.limits.waiting.get() { self.evict(now) } else { None };
+        let index = if self.free == NONE {
+            self.slots.push(Slot { heard: now, previous: NONE, next: NONE, list: List::Free });
+            self.slots.len() as u32 - 1
+        } else {
+            let index = self.free;
+            self.free = self.slots[index as usize].next;
+            index
+        };
+        self.slots[index as usize].heard = now;
+        self.link(index, if begun { List::Begun } else { List::Silent });
+        self.waiting += 1;
+        (Ticket(index), evicted)
+    }
+
+    /// A waiting connection has sent some more of its request, but not all.
+    pub fn handle_heard(&mut self, ticket: Ticket, now: Duration) {
+        if self.unlink(ticket.0) {
+            self.slots[ticket.index()].heard = now;
+            self.link(ticket.0, List::Begun);
+        }
+    }
+
+    /// A waiting connection is gone, or no longer waits: its client hung up, its request is
+    /// whole, or its bytes were no request. Its ticket is no longer valid. Says whether it was
+    /// until now: if not, somebody else has been told to close it.
+    pub fn handle_leave(&mut self, ticket: Ticket, now: Duration) -> bool {
+        let valid = self.unlink(ticket.0);
+        if valid {
+            self.release(ticket.0, now);
+        }
+        valid
+    }
+
+    /// A request is whole (or, for a streaming handler, has begun): may its exchange begin?
+    pub fn handle_request(&mut self) -> Admission {
+        if self.running < self.limits.exchanges.get() {
+            self.running += 1;
+            Admission::Run
+        } else {
+            self.queued += 1;
+            Admission::Queue
+        }
+    }
+
+    /// An exchange that had a place has ended, in whatever way.
+    pub fn handle_end(&mut self, now: Duration) -> Place {
+        if self.queued > 0 {
+            self.queued -= 1;
+            Place::HandOver
+        } else {
+            self.running = self.running.saturating_sub(1);
+            self.note_idle(now);
+            Place::Free
+        }
+    }
+
+    /// One that was in the queue has left it without beginning.
+    pub fn handle_unqueue(&mut self, now: Duration) {
+        self.queued = self.queued.saturating_sub(1);
+        self.note_idle(now);
+    }
+
+    /// The system has no descriptor for one more connection.
+    pub fn handle_shortage(&mut self, now: Duration) -> Shortage {
+        match self.evict(now) {
+            Some(ticket) => Shortage::Evict(ticket),
+            None => Shortage::Pause(Self::SHORTAGE_PAUSE),
+        }
+    }
+
+    /// The server is to stop. The first reason counts.
+    pub fn handle_stop(&mut self, reason: Reason) {
+        if !self.is_stopping() {
+            self.phase = Phase::Stopping(reason);
+        }
+    }
+
+    /// The endpoint's path is gone or somebody else's.
+    pub fn handle_path_lost(&mut self) {
+        self.handle_stop(Reason::PathLost);
+    }
+
+    /// After [`Action::Stop`]: everything in the backlog has been accepted, and nothing more
+    /// can be.
+    pub fn handle_backlog_drained(&mut self) {
+        self.backlog = false;
+    }
+
+    /// The next thing that is due. Call until `None`, then again after
+    /// [`wake_after`](Self::wake_after) or the next event.
+    pub fn poll(&mut self, now: Duration) -> Option<Action> {
+        match self.phase {
+            Phase::Serving => {
+                if let Some(ticket) = self.overdue(now) {
+                    return Some(Action::Close(ticket));
+                }
+                if self.limits.check_path.is_some_and(|every| now >= self.path_checked + every) {
+                    self.path_checked = now;
+                    return Some(Action::CheckPath);
+                }
+                if self.idle_end().is_some_and(|end| now >= end) {
+                    self.phase = Phase::Stopping(Reason::Idle);
+                    return self.poll(now);
+                }
+                None
+            }
+            Phase::Stopping(reason) => {
+                let until = now.saturating_add(self.limits.drain);
+                self.phase = Phase::Draining { reason, until, aborted: None };
+                Some(Action::Stop(reason))
+            }
+            Phase::Draining { reason, until, aborted } => {
+                // Nobody who has not spoken is waited for; who has begun may finish in time.
+                let [silent, begun] = self.lists;
+                let over = now >= until;
+                let parting = if over && silent.first == NONE { begun.first } else { silent.first };
+                if parting != NONE {
+                    return Some(Action::Close(self.let_go(parting, now)));
+                }
+                if let Some(ticket) = self.overdue(now) {
+                    return Some(Action::Close(ticket));
+                }
+                let left = self.running + self.queued;
+                if over && aborted.is_none() && left > 0 {
+                    self.phase = Phase::Draining { reason, until, aborted: Some(left) };
+                    return Some(Action::Abort);
+                }
+                if aborted.is_none() && (left > 0 || self.waiting > 0 || (self.backlog && !over)) {
+                    return None;
+                }
+                let ending = Ending { reason, aborted: aborted.unwrap_or(0) };
+                self.phase = Phase::Ended(ending);
+                Some(Action::End(ending))
+            }
+            Phase::Ended(_) => None,
+        }
+    }
+
+    /// When [`poll`](Self::poll) has something to say again if nothing else happens; `None`:
+    /// never.
+    pub fn wake_after(&self, now: Duration) -> Option<Duration> {
+        let overdue = [(List::Silent, self.limits.silence), (List::Begun, self.limits.receive)]
+            .into_iter()
+            .filter_map(|(list, limit)| {
+                let first = self.slots.get(self.lists[list as usize].first as usize)?;
+                Some(first.heard.saturating_add(limit?))
+            });
+        let due = match self.phase {
+            Phase::Serving => {
+                let path = self.limits.check_path.map(|every| self.path_checked + every);
+                overdue.chain(path).chain(self.idle_end()).min()
+            }
+            Phase::Stopping(_) => Some(now),
+            Phase::Draining { until, .. } => {
+                let silent = self.lists[List::Silent as usize].first != NONE;
+                if silent || self.is_idle() && !self.backlog {
+                    Some(now)
+                } else {
+                    overdue.chain([until]).min()
+                }
+            }
+            Phase::Ended(_) => None,
+        };
+        due.map(|due| due.saturating_sub(now))
+    }
+
+    /// How it ended, once [`Action::End`] has been said.
+    pub const fn ending(&self) -> Option<Ending> {
+        match self.phase {
+            Phase::Ended(ending) => Some(ending),
+            _ => None,
+        }
+    }
+
+    fn idle_end(&self) -> Option<Duration> {
+        let limit = self.limits.idle_exit?;
+        self.is_idle().then(|| self.idle_since.saturating_add(limit))
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.running == 0 && self.queued == 0 && self.waiting == 0
+    }
+
+    fn note_idle(&mut self, now: Duration) {
+        if self.is_idle() {
+            self.idle_since = now;
+        }
+    }
+
+    /// The waiting connection that has paused for too long, if any; it no longer waits.
+    fn overdue(&mut self, now: Duration) -> Option<Ticket> {
+        for (list, limit) in
+            [(List::Silent, self.limits.silence), (List::Begun, self.limits.receive)]
+        {
+            let first = self.lists[list as usize].first;
+            if let (Some(limit), Some(slot)) = (limit, self.slots.get(first as usize)) {
+                if now >= slot.heard.saturating_add(limit) {
+                    return Some(self.let_go(first, now));
+                }
+            }
+        }
+        None
+    }
+
+    /// The one to let go when there are too many: the one not heard of for the longest time,
+    /// silent ones before those that have begun.
+    fn evict(&mut self, now: Duration) -> Option<Ticket> {
+        let [silent, begun] = self.lists;
+        let victim = if silent.first != NONE { silent.first } else { begun.first };
+        (victim != NONE).then(|| self.let_go(victim, now))
+    }
+
+    fn let_go(&mut self, index: u32, now: Duration) -> Ticket {
+        self.unlink(index);
+        self.release(index, now);
+        Ticket(index)
+    }
+
+    fn link(&mut self, index: u32, list: List) {
+        let ends = &mut self.lists[list as usize];
+        let previous = core::mem::replace(&mut ends.last, index);
+        if previous == NONE {
+            ends.first = index;
+        } else {
+            self.slots[previous as usize].next = index;
+        }
+        let slot = &mut self.slots[index as usize];
+        (slot.previous, slot.next, slot.list) = (previous, NONE, list);
+    }
+
+    /// Takes a slot out of its list; `false` if it was in none.
+    fn unlink(&mut self, index: u32) -> bool {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return false };
+        let (previous, next, list) = (slot.previous, slot.next, slot.list);
+        if list == List::Free {
+            return false;
+        }
+        slot.list = List::Free;
+        let ends = &mut self.lists[list as usize];
+        match self.slots.get_mut(previous as usize) {
+            Some(slot) => slot.next = next,
+            None => ends.first = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(slot) => slot.previous = previous,
+            None => ends.last = previous,
+        }
+        true
+    }
+
+    /// Puts a slot that is in no list among the free ones.
+    fn release(&mut self, index: u32, now: Duration) {
+        self.slots[index as usize].next = core::mem::replace(&mut self.free, index);
+        self.waiting -= 1;
+        self.note_idle(now);
+    }
+}
+
+/// How much a server has to do.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Load {
+    /// Exchanges under way.
+    pub running: usize,
+    /// Requests that wait for a place.
+    pub queued: usize,
+    /// Connections whose request has not come, or not whole.
+    pub waiting: usize,
+}

@@ -91,9 +91,11 @@ impl Demux {
     /// [`UnknownBand`] if a packet opens with any byte but 1, 2 and 3, or if the pieces do not
     /// begin at the beginning of a packet (then the byte is 0).
     pub fn demux<'i>(&mut self, data: Data<'i>) -> Result<(Band, &'i [u8]), UnknownBand> {
+        // Taken, so that the rest of a packet that fails here belongs to no band.
+        let band = self.band.take();
         let (band, bytes) = match (data.first, data.bytes) {
             (true, [byte, rest @ ..]) => (Some(Band::from_byte(*byte)?), rest),
-            (_, bytes) => (self.band, bytes),
+            (_, bytes) => (band, bytes),
         };
         self.band = if data.last { None } else { band };
         band.map(|band| (band, bytes)).ok_or(UnknownBand { byte: 0 })

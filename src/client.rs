@@ -32,6 +32,7 @@
 //! ```
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::exchange::{Done, Incoming, Outgoing, Sending};
 
@@ -90,5 +91,63 @@ impl fmt::Display for Delivery {
             Self::Incomplete => "the request was sent in part",
             Self::Unknown => "whether the request was handled is unknown",
         })
+    }
+}
+
+/// How long a client may have to wait in each phase of an exchange.
+///
+/// The limits are on inactivity: a message of any length may pass as long as it keeps moving.
+/// Only `total` bounds the exchange as a whole.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Deadlines {
+    /// The longest the server may take none of the request.
+    pub send: Option<Duration>,
+    /// The longest until the first byte of the answer.
+    pub wait: Option<Duration>,
+    /// The longest pause inside the answer.
+    pub receive: Option<Duration>,
+    /// The longest for everything, from the first attempt to connect.
+    pub total: Option<Duration>,
+}
+
+impl Default for Deadlines {
+    /// 30 s for a server that stops reading or stops inside its answer, for it is stuck then;
+    /// 60 s for the first byte, for a handler may have real work to do; no limit on the whole.
+    fn default() -> Self {
+        Self {
+            send: Some(Duration::from_secs(30)),
+            wait: Some(Duration::from_secs(60)),
+            receive: Some(Duration::from_secs(30)),
+            total: None,
+        }
+    }
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Awaiting {
+    /// Room for more of the request.
+    Room,
+    /// The first byte of the answer.
+    Answer,
+    /// More of the answer.
+    Rest,
+}
+
+impl Deadlines {
+    /// How long to wait for `what`, `elapsed` after the exchange began; `None`: for ever. Zero
+    /// says that the time is up.
+    pub fn limit(&self, what: Awaiting, elapsed: Duration) -> Option<Duration> {
+        let phase = match what {
+            Awaiting::Room => self.send,
+            Awaiting::Answer => self.wait,
+            Awaiting::Rest => self.receive,
+        };
+        let rest = self.total.map(|total| total.saturating_sub(elapsed));
+        match (phase, rest) {
+            (Some(phase), Some(rest)) => Some(phase.min(rest)),
+            (limit, None) | (None, limit) => limit,
+        }
     }
 }

@@ -486,3 +486,182 @@ pub const fn gather(kept: usize, incoming: usize) -> Gather {
         Gather::Keep(if incoming < room { incoming } else { room })
     }
 }
+
+/// A message that is written in pieces of any size, gathered into full packets.
+///
+/// It decides what to keep and what to send; the caller sends. Each [`Sending`] that comes out
+/// takes the message with it: until it comes back through [`sent`](Self::sent), all further
+/// calls are [`Interrupted`]. So a piece that was sent in part, by an error or a future that was
+/// dropped, leaves a message that nobody can continue or end.
+///
+/// ```
+/// use simple_ipc::exchange::{Write, Writer};
+/// use simple_ipc::{client, pkt_line};
+///
+/// let mut writer = Writer::new(client::stream());
+/// for _ in 0..3 {
+///     // Small pieces are kept,
+///     assert!(matches!(writer.write(b"abc"), Ok(Write::Kept(3))));
+/// }
+/// // and sent together.
+/// let sending = writer.finish(b"").unwrap();
+/// assert!(sending.slices().eq([&b"000d"[..], b"abcabcabc", b"0000"]));
+/// ```
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub struct Writer<N> {
+    /// `None` while a piece of it is being sent, and for ever if that failed.
+    outgoing: Option<Outgoing<N>>,
+    kept: alloc::vec::Vec<u8>,
+}
+
+/// What became of a write.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub enum Write<'b, N> {
+    /// This many bytes were taken and kept.
+    Kept(usize),
+    /// This many bytes were taken (none, if only what was kept before is sent), and something is
+    /// to be sent.
+    Send(usize, Sending<Chunk<'b>, Outgoing<N>>),
+}
+
+/// Bytes to be sent: those that were kept, or the caller's own.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub enum Chunk<'b> {
+    /// Kept from earlier writes.
+    Kept(alloc::vec::Vec<u8>),
+    /// Lent by the caller of this one.
+    Lent(&'b [u8]),
+}
+
+#[cfg(feature = "alloc")]
+impl AsRef<[u8]> for Chunk<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Kept(bytes) => bytes,
+            Self::Lent(bytes) => bytes,
+        }
+    }
+}
+
+/// The message can be neither continued nor ended: part of it was taken to be sent and never came
+/// back as sent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an earlier write into this message failed or was cancelled")
+    }
+}
+
+impl core::error::Error for Interrupted {}
+
+#[cfg(feature = "alloc")]
+impl<N> Writer<N> {
+    /// Writes `outgoing` in pieces. It allocates nothing before the first small write.
+    pub const fn new(outgoing: Outgoing<N>) -> Self {
+        Self { outgoing: Some(outgoing), kept: alloc::vec::Vec::new() }
+    }
+
+    /// Takes some of `bytes`. Large ones are sent as they are, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] if an earlier piece has not been sent.
+    pub fn write<'b>(&mut self, bytes: &'b [u8]) -> Result<Write<'b, N>, Interrupted> {
+        let outgoing = self.outgoing.take().ok_or(Interrupted)?;
+        Ok(match gather(self.kept.len(), bytes.len()) {
+            Gather::SendThrough(n) => Write::Send(n, outgoing.piece(Chunk::Lent(&bytes[..n]))),
+            gather => return Ok(self.keep(gather, bytes, outgoing)),
+        })
+    }
+
+    /// As [`write`](Self::write), but whatever is sent is copied first: for callers that cannot
+    /// hold on to `bytes` while they send.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_copied(&mut self, bytes: &[u8]) -> Result<Write<'static, N>, Interrupted> {
+        let outgoing = self.outgoing.take().ok_or(Interrupted)?;
+        let gather = match gather(self.kept.len(), bytes.len()) {
+            Gather::SendThrough(_) => Gather::Keep(MAX_PAYLOAD_LEN),
+            gather => gather,
+        };
+        Ok(self.keep(gather, bytes, outgoing))
+    }
+
+    fn keep(&mut self, gather: Gather, bytes: &[u8], outgoing: Outgoing<N>) -> Write<'static, N> {
+        if let Gather::Keep(n) = gather {
+            self.kept.extend_from_slice(&bytes[..n]);
+            self.outgoing = Some(outgoing);
+            return Write::Kept(n);
+        }
+        Write::Send(0, outgoing.piece(Chunk::Kept(core::mem::take(&mut self.kept))))
+    }
+
+    /// What is to be sent so that nothing stays kept; `None` if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] if an earlier piece has not been sent.
+    pub fn flush(&mut self) -> Result<Option<Sending<Chunk<'static>, Outgoing<N>>>, Interrupted> {
+        let outgoing = self.outgoing.take().ok_or(Interrupted)?;
+        if self.kept.is_empty() {
+            self.outgoing = Some(outgoing);
+            return Ok(None);
+        }
+        Ok(Some(outgoing.piece(Chunk::Kept(core::mem::take(&mut self.kept)))))
+    }
+
+    /// A piece has been sent: the message can go on.
+    pub fn sent(&mut self, outgoing: Outgoing<N>, chunk: Chunk<'_>) {
+        self.outgoing = Some(outgoing);
+        // The memory is used again, unless something was kept meanwhile.
+        if let (Chunk::Kept(mut bytes), true) = (chunk, self.kept.is_empty()) {
+            bytes.clear();
+            self.kept = bytes;
+        }
+    }
+
+    /// Ends the message with what is kept and with `rest`. If both are there and do not fit into
+    /// one packet together, [`flush`](Self::flush) first saves a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] if an earlier piece has not been sent.
+    pub fn finish<'b>(&mut self, rest: &'b [u8]) -> Result<Sending<Chunk<'b>, N>, Interrupted> {
+        let outgoing = self.outgoing.take().ok_or(Interrupted)?;
+        Ok(outgoing.finish(if self.kept.is_empty() {
+            Chunk::Lent(rest)
+        } else {
+            self.kept.extend_from_slice(rest);
+            Chunk::Kept(core::mem::take(&mut self.kept))
+        }))
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Whether the rest of a message is better flushed first than given to
+    /// [`finish`](Self::finish) together with what is kept.
+    pub fn is_better_flushed(&self, rest: &[u8]) -> bool {
+        !self.is_empty() && self.kept.len() + rest.len() > MAX_PAYLOAD_LEN
+    }
+
+    /// Goes on to the next phase while this message is still being written; see
+    /// [`Outgoing::split`].
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] if an earlier piece has not been sent.
+    pub fn split(self) -> Result<(Writer<Done>, N), Interrupted> {
+        let (outgoing, next) = self.outgoing.ok_or(Interrupted)?.split();
+        Ok((Writer { outgoing: Some(outgoing), kept: self.kept }, next))
+    }
+}

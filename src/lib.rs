@@ -15,3 +15,9 @@ pub mod exchange;
 pub mod lifecycle;
 pub mod pkt_line;
 pub mod server;
+
+#[cfg(any(feature = "blocking", feature = "smol", feature = "tokio"))]
+#[path = "../runtimes/mod.rs"]
+mod runtimes;
+#[cfg(any(feature = "blocking", feature = "smol", feature = "tokio"))]
+pub use runtimes::*;

@@ -1,0 +1,921 @@
+//! The server's side.
+//!
+//! As many *workers* as exchanges are allowed each block in `accept` on the shared listener, so a
+//! client that speaks at once is served by the thread that accepted it, without a hand-off. A
+//! connection that has not sent a whole request goes to the *keeper*, a thread that watches all
+//! of those at once and sleeps otherwise; when a request is whole it goes to a *late worker*,
+//! which is started only then. The keeper also does what time alone brings about.
+
+use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+use std::vec::Vec;
+
+use polling::Events;
+
+use crate::endpoint::{Accepted, Listener, Place, Readiness, Stream, Watched};
+use crate::exchange::{self, Done, Incoming, Sending};
+use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
+use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::options::{ServerOptions, server_setters};
+use crate::runtimes::request::Request;
+use crate::{Error, ErrorKind, Phase, lifecycle};
+
+/// A server that has its place at a path and does not serve yet: clients that connect now wait
+/// until it does.
+///
+/// Dropping it gives the place up.
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    options: ServerOptions,
+}
+
+impl Server {
+    /// Takes the place at `path`. A relative path is made absolute now. Only this user can
+    /// connect.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InUse`] if a live server has it; [`ErrorKind::Endpoint`] if something other
+    /// than a socket is in the way, which is left alone, or if the folder is missing or closed to
+    /// this user.
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let listener = Listener::bind(&Place::new(path.as_ref()))?;
+        Ok(Self { listener, options: ServerOptions::new() })
+    }
+
+    server_setters!();
+
+    /// Serves in the background: `handler` is given whole requests, in as many threads as
+    /// exchanges are allowed.
+    ///
+    /// The handler owns its [`Reply`] and returns what [`Reply::finish`] gives. If it returns an
+    /// error or panics, the exchange is aborted: the client gets an error, never a short answer.
+    /// (Under `panic = "abort"` a panic ends the process.)
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread or descriptor to spare.
+    pub fn serve<H, E>(self, handler: H) -> Result<Running, Error>
+    where
+        H: Fn(Request, Reply) -> Result<Finished, E> + Send + Sync + 'static,
+        E: Into<Box<dyn core::error::Error + Send + Sync>>,
+    {
+        self.start(false, move |arriving, link| {
+            let (request, reply) = arriving.into_whole();
+            handler(request, Reply::new(link, reply)).map_err(Into::into)
+        })
+    }
+
+    /// Serves in the background: `handler` reads each request as it arrives, and may answer
+    /// meanwhile. While it waits for its client it holds one of the threads, until the receive
+    /// or send deadline.
+    ///
+    /// A client that reads only when it has sent everything, as git's does, waits for ever for a
+    /// handler that answers a long request early, and the handler for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub fn serve_streaming<H, E>(self, handler: H) -> Result<Running, Error>
+    where
+        H: Fn(RequestReader, Reply) -> Result<Finished, E> + Send + Sync + 'static,
+        E: Into<Box<dyn core::error::Error + Send + Sync>>,
+    {
+        self.start(true, move |arriving, link| {
+            let (begun, incoming, reply) = arriving.into_stream();
+            let request = RequestReader { link: link.clone(), incoming, begun, at: 0 };
+            handler(request, Reply::new(link, reply)).map_err(Into::into)
+        })
+    }
+
+    /// Serves until it is stopped, by QUIT for one: [`serve`](Self::serve) and
+    /// [`join`](Running::join).
+    ///
+    /// # Errors
+    ///
+    /// As those two.
+    pub fn run<H, E>(self, handler: H) -> Result<Ending, Error>
+    where
+        H: Fn(Request, Reply) -> Result<Finished, E> + Send + Sync + 'static,
+        E: Into<Box<dyn core::error::Error + Send + Sync>>,
+    {
+        self.serve(handler)?.join()
+    }
+
+    fn start(
+        self,
+        streaming: bool,
+        handle: impl Fn(Arriving, Arc<Link>) -> Result<Finished, BoxError> + Send + Sync + 'static,
+    ) -> Result<Running, Error> {
+        let Self { listener, options } = self;
+        let path = listener.path().clone();
+        let failed = |error| Error::io(Phase::Accept, &path, error);
+        let workers = options.limits.exchanges.get();
+        let serving =
+            Serving { path: path.clone(), send: options.send, receive: options.limits.receive };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(Lifecycle::new(options.limits, Duration::ZERO))),
+            start: Instant::now(),
+            readiness: Readiness::new().map_err(failed)?,
+            handle: Box::new(handle),
+            serving: Arc::new(serving),
+            streaming,
+            listener,
+            options,
+            place_free: Condvar::new(),
+            job_ready: Condvar::new(),
+            reading_allowed: Condvar::new(),
+            ended: Condvar::new(),
+            at_work: AtomicUsize::new(0),
+        });
+        // From here on dropping `running` stops those that were started.
+        let running = Running { shared };
+        for worker in 0..workers {
+            running.shared.lock().workers = worker + 1;
+            running.shared.spawn("simple-ipc worker", Shared::work).map_err(|error| {
+                running.shared.lock().workers = worker;
+                failed(error)
+            })?;
+        }
+        running.shared.spawn("simple-ipc keeper", Shared::keep).map_err(failed)?;
+        Ok(running)
+    }
+}
+
+type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+/// A server that serves.
+///
+/// Dropping it asks the server to stop, which it then does in the background; to wait for the
+/// end, [`join`](Self::join) it.
+#[derive(Debug)]
+#[must_use = "dropping it stops the server"]
+pub struct Running {
+    shared: Arc<Shared>,
+}
+
+impl Running {
+    /// Asks the server to stop: its path goes at once, what is in the backlog is still served,
+    /// exchanges under way end or are aborted at the drain deadline.
+    pub fn stop(&self) {
+        self.shared.stop(Reason::Asked);
+    }
+
+    /// Something that can stop the server from elsewhere.
+    pub fn handle(&self) -> StopHandle {
+        StopHandle { shared: Arc::downgrade(&self.shared) }
+    }
+
+    /// Waits until the server has ended, by whatever reason, and tells how.
+    ///
+    /// Exchanges that were aborted at the drain deadline are not waited for: their handlers may
+    /// still be at work, but their clients are hung up on.
+    ///
+    /// # Errors
+    ///
+    /// If the listener failed.
+    pub fn join(self) -> Result<Ending, Error> {
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(ending) = state.lifecycle.ending() {
+                if ending.aborted > 0 || state.threads == 0 {
+                    return match state.failure.take() {
+                        Some(error) => Err(error),
+                        None => Ok(ending),
+                    };
+                }
+            }
+            state = wait(&self.shared.ended, state, None);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Stops a server from anywhere. Dropping it does nothing.
+#[derive(Clone, Debug)]
+pub struct StopHandle {
+    shared: Weak<Shared>,
+}
+
+impl StopHandle {
+    /// As [`Running::stop`]. Does nothing if the server has ended.
+    pub fn stop(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.stop(Reason::Asked);
+        }
+    }
+}
+
+/// Proof that an answer has been sent to its end, which is what a handler must return.
+#[derive(Debug)]
+#[must_use = "a handler returns it"]
+pub struct Finished {
+    stop: bool,
+}
+
+/// The answer to one request, written by its handler.
+///
+/// Small writes are gathered into full packets; [`flush`](Self::flush) sends what was gathered.
+/// An empty answer is an answer too: just [`finish`](Self::finish).
+///
+/// Dropping it aborts the exchange: no flush packet is sent, so the client gets an error.
+#[derive(Debug)]
+pub struct Reply {
+    link: Arc<Link>,
+    writer: exchange::Writer<Done>,
+}
+
+impl Reply {
+    fn new(link: Arc<Link>, reply: crate::server::Reply) -> Self {
+        Self { link, writer: exchange::Writer::new(reply) }
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.writer.write(bytes).map_err(|why| self.link.serving.interrupted(why))? {
+                exchange::Write::Kept(n) => return Ok(n),
+                exchange::Write::Send(n, sending) => {
+                    let (outgoing, chunk) = self.link.send(sending)?;
+                    self.writer.sent(outgoing, chunk);
+                    if n > 0 {
+                        return Ok(n);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// If the client has hung up, or takes nothing until the send deadline. The answer cannot be
+    /// continued then. The error is an [`Error`] inside.
+    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = self.write_some(bytes)?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub fn flush(&mut self) -> io::Result<()> {
+        let flush = self.writer.flush().map_err(|why| self.link.serving.interrupted(why))?;
+        if let Some(sending) = flush {
+            let (outgoing, chunk) = self.link.send(sending)?;
+            self.writer.sent(outgoing, chunk);
+        }
+        Ok(())
+    }
+
+    /// Ends the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub fn finish(self) -> io::Result<Finished> {
+        self.finish_with(b"")
+    }
+
+    /// Ends the answer with `bytes`; an answer that is all there is goes out in one piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub fn finish_with(mut self, bytes: impl AsRef<[u8]>) -> io::Result<Finished> {
+        let bytes = bytes.as_ref();
+        if self.writer.is_better_flushed(bytes) {
+            self.flush()?;
+        }
+        let last = self.writer.finish(bytes).map_err(|why| self.link.serving.interrupted(why))?;
+        let (Done, _) = self.link.send(last)?;
+        Ok(Finished { stop: false })
+    }
+
+    /// Ends the answer, and stops the server once this exchange is over: QUIT.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub fn finish_and_stop(self) -> io::Result<Finished> {
+        let Finished { .. } = self.finish()?;
+        Ok(Finished { stop: true })
+    }
+
+    /// Whether the client has hung up, so that nobody wants the answer.
+    pub fn client_has_left(&self) -> bool {
+        self.link.stream.peer_has_left()
+    }
+}
+
+impl Write for Reply {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_some(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+/// A request, read as it arrives. End of file means that it is whole; one that its client gave
+/// up ends in an error.
+#[derive(Debug)]
+pub struct RequestReader {
+    link: Arc<Link>,
+    incoming: Incoming<Done>,
+    /// What came before the handler began, and how much of it has been read.
+    begun: Vec<u8>,
+    at: usize,
+}
+
+impl RequestReader {
+    /// Reads the rest of the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Read::read`], which fails when the client hangs up inside its request, sends what is
+    /// none, or nothing until the receive deadline.
+    pub fn read_all(mut self) -> io::Result<Vec<u8>> {
+        let mut request = Vec::new();
+        self.read_to_end(&mut request)?;
+        Ok(request)
+    }
+}
+
+impl Read for RequestReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at < self.begun.len() {
+            let n = (&self.begun[self.at..]).read(buffer)?;
+            self.at += n;
+            if self.at == self.begun.len() {
+                (self.begun, self.at) = (Vec::new(), 0);
+            }
+            return Ok(n);
+        }
+        while !self.incoming.is_whole() && !buffer.is_empty() {
+            let read = self.link.receive(buffer)?;
+            if read == 0 {
+                self.link.serving.ended(&self.incoming)?;
+            }
+            let kept = self.incoming.strip(&mut buffer[..read]).map_err(|error| {
+                self.link.serving.error(Phase::Receive, ErrorKind::Message(error))
+            })?;
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// The connection of an exchange.
+#[derive(Debug)]
+struct Link {
+    stream: Stream,
+    serving: Arc<Serving>,
+}
+
+impl Link {
+    /// Sends all of `sending`.
+    fn send<B: AsRef<[u8]>, N: exchange::Phase>(
+        &self,
+        mut sending: Sending<B, N>,
+    ) -> Result<(N, B), Error> {
+        let failed = |error| self.serving.failed(Phase::Send, error);
+        loop {
+            sending = match sending.done() {
+                Ok(done) => return Ok(done),
+                Err(sending) => sending,
+            };
+            match self.stream.send(sending.slices()) {
+                Ok(n) => sending.wrote(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let limit = self.serving.send;
+                    let in_time = self.stream.wait_writable(limit).map_err(failed)?;
+                    if let (false, Some(limit)) = (in_time, limit) {
+                        return Err(self.late(Phase::Send, limit));
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Receives what has come, or waits for it.
+    fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let failed = |error| self.serving.failed(Phase::Receive, error);
+        loop {
+            match self.stream.receive(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result.map_err(failed),
+            }
+            let limit = self.serving.receive;
+            let in_time = self.stream.wait_readable(limit).map_err(failed)?;
+            if let (false, Some(limit)) = (in_time, limit) {
+                return Err(self.late(Phase::Receive, limit));
+            }
+        }
+    }
+
+    fn late(&self, phase: Phase, limit: Duration) -> Error {
+        self.serving.error(phase, ErrorKind::Deadline(limit))
+    }
+}
+
+/// What the threads of a server share.
+struct Shared {
+    listener: Listener,
+    options: ServerOptions,
+    serving: Arc<Serving>,
+    streaming: bool,
+    #[allow(clippy::type_complexity)]
+    handle: Box<dyn Fn(Arriving, Arc<Link>) -> Result<Finished, BoxError> + Send + Sync>,
+    readiness: Arc<Readiness>,
+    start: Instant,
+    state: Mutex<State>,
+    /// Accepting is allowed again.
+    place_free: Condvar,
+    /// There is a job for a late worker.
+    job_ready: Condvar,
+    /// Reading from connections that wait is allowed again, for the keeper.
+    reading_allowed: Condvar,
+    /// The server has ended, or one of its last threads has.
+    ended: Condvar,
+    /// Threads that have a connection in hand.
+    at_work: AtomicUsize,
+}
+
+/// A request whose exchange can begin.
+struct Ready {
+    arriving: Arriving,
+    stream: Stream,
+}
+
+/// A connection whose request is not there yet.
+struct Waiting {
+    arriving: Arriving,
+    stream: Watched,
+}
+
+struct State {
+    lifecycle: Lifecycle,
+    /// By ticket.
+    waiting: Vec<Option<Waiting>>,
+    /// Requests without a place, in order.
+    queue: VecDeque<Ready>,
+    /// Requests with a place, for whichever thread is free first.
+    jobs: VecDeque<Ready>,
+    /// The connections of exchanges under way.
+    running: Vec<Option<Arc<Link>>>,
+    threads: usize,
+    /// Threads that accept, or wait until they may.
+    workers: usize,
+    /// Of those, threads that wait until they may.
+    workers_held: usize,
+    late_workers: usize,
+    /// Late workers without a job.
+    late_idle: usize,
+    /// When the keeper wakes by itself.
+    keeper_wakes: Option<Duration>,
+    failure: Option<Error>,
+}
+
+impl State {
+    fn new(lifecycle: Lifecycle) -> Self {
+        Self {
+            lifecycle,
+            waiting: Vec::new(),
+            queue: VecDeque::new(),
+            jobs: VecDeque::new(),
+            running: Vec::new(),
+            threads: 0,
+            workers: 0,
+            workers_held: 0,
+            late_workers: 0,
+            late_idle: 0,
+            keeper_wakes: Some(Duration::ZERO),
+            failure: None,
+        }
+    }
+
+    fn take_waiting(&mut self, ticket: Ticket) -> Option<Waiting> {
+        self.waiting.get_mut(ticket.index()).and_then(Option::take)
+    }
+
+    /// Notes an exchange as under way, so that it can be aborted; gives the index to note its
+    /// end with.
+    fn note_running(&mut self, link: &Arc<Link>) -> usize {
+        let link = Some(link.clone());
+        match self.running.iter_mut().position(|place| place.is_none()) {
+            Some(index) => {
+                self.running[index] = link;
+                index
+            }
+            None => {
+                self.running.push(link);
+                self.running.len() - 1
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// How often a worker looks again whether a client that has just connected speaks, before it
+    /// leaves it to the keeper. Each time it offers the processor, so that a client on the same
+    /// one can speak.
+    const LOOKS: usize = 2;
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What panics is the user's code, and that runs without the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn spawn(self: &Arc<Self>, name: &str, run: fn(&Arc<Self>)) -> io::Result<()> {
+        let shared = self.clone();
+        self.lock().threads += 1;
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            run(&shared);
+            shared.lock().threads -= 1;
+            shared.ended.notify_all();
+        });
+        if thread.is_err() {
+            self.lock().threads -= 1;
+        }
+        thread.map(drop)
+    }
+
+    fn stop(&self, reason: Reason) {
+        self.lock().lifecycle.handle_stop(reason);
+        self.wake_keeper();
+    }
+
+    fn wake_keeper(&self) {
+        self.readiness.notify();
+        self.reading_allowed.notify_one();
+    }
+
+    /// Wakes the keeper if something is due before it wakes by itself.
+    fn settle(&self, state: &State) {
+        let now = self.now();
+        if let Some(due) = state.lifecycle.wake_after(now) {
+            if state.keeper_wakes.is_none_or(|wakes| now + due < wakes) {
+                self.wake_keeper();
+            }
+        }
+    }
+
+    /// What a worker does: accepts, and serves whoever speaks at once.
+    fn work(self: &Arc<Self>) {
+        while self.wait_for_place() {
+            match self.listener.accept() {
+                Accepted::Stream(stream) => self.welcome(stream),
+                Accepted::Nothing => {}
+                Accepted::Shortage => self.relieve(),
+                Accepted::Stopped => break,
+                Accepted::Failed(error) => {
+                    let error = Error::io(Phase::Accept, self.listener.path(), error);
+                    self.lock().failure.get_or_insert(error);
+                    self.stop(Reason::Failed);
+                    break;
+                }
+            }
+        }
+        let mut state = self.lock();
+        state.workers -= 1;
+        if state.workers == 0 {
+            state.lifecycle.handle_backlog_drained();
+            self.settle(&state);
+        }
+    }
+
+    /// Waits until accepting is allowed; `false` when the server has ended.
+    fn wait_for_place(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.lifecycle.ending().is_some() {
+                return false;
+            }
+            if state.lifecycle.may_accept() {
+                return true;
+            }
+            state.workers_held += 1;
+            state = wait(&self.place_free, state, None);
+            state.workers_held -= 1;
+        }
+    }
+
+    /// Makes room for a connection that the system has no descriptor for.
+    fn relieve(self: &Arc<Self>) {
+        let mut state = self.lock();
+        match state.lifecycle.handle_shortage(self.now()) {
+            Shortage::Evict(ticket) => {
+                let evicted = state.take_waiting(ticket);
+                drop(state);
+                self.part(evicted);
+            }
+            Shortage::Pause(pause) => {
+                state.workers_held += 1;
+                wait(&self.place_free, state, Some(pause)).workers_held -= 1;
+            }
+        }
+    }
+
+    /// Closes a connection that waited, unless its request has come at the last moment.
+    fn part(self: &Arc<Self>, waiting: Option<Waiting>) {
+        let Some(Waiting { mut arriving, stream }) = waiting else { return };
+        let stream = stream.release();
+        stream.shut_down_reading();
+        match arriving.receive(&stream, &self.serving) {
+            Progress::Ready => self.hand_over(Ready { arriving, stream }),
+            Progress::Gone(Some(error)) => self.options.report(&error),
+            Progress::Pending | Progress::Gone(None) => {}
+        }
+    }
+
+    /// A client has connected.
+    fn welcome(self: &Arc<Self>, stream: Stream) {
+        // Offering the processor pays only while no other client needs it.
+        let alone = self.at_work.fetch_add(1, Ordering::Relaxed) == 0;
+        let mut arriving = Arriving::new(&self.options, self.streaming);
+        let mut progress = arriving.receive(&stream, &self.serving);
+        for _ in 0..if alone { Self::LOOKS } else { 0 } {
+            if !matches!(progress, Progress::Pending) {
+                break;
+            }
+            thread::yield_now();
+            progress = arriving.receive(&stream, &self.serving);
+        }
+        match progress {
+            Progress::Ready => self.begin(Ready { arriving, stream }),
+            Progress::Pending => self.keep_waiting(arriving, stream),
+            Progress::Gone(Some(error)) => self.options.report(&error),
+            Progress::Gone(None) => {}
+        }
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Leaves a connection to the keeper.
+    fn keep_waiting(self: &Arc<Self>, arriving: Arriving, stream: Stream) {
+        let mut state = self.lock();
+        let now = self.now();
+        let (ticket, evicted) = state.lifecycle.handle_wait(arriving.has_begun(), now);
+        let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
+        match Watched::new(stream, &self.readiness, ticket.index()) {
+            Ok(stream) => {
+                if state.waiting.len() <= ticket.index() {
+                    state.waiting.resize_with(ticket.index() + 1, || None);
+                }
+                state.waiting[ticket.index()] = Some(Waiting { arriving, stream });
+                self.settle(&state);
+            }
+            Err((_, error)) => {
+                state.lifecycle.handle_leave(ticket, now);
+                drop(state);
+                self.options.report(&self.serving.failed(Phase::Receive, error));
+            }
+        }
+        self.part(evicted);
+    }
+
+    /// Begins an exchange in this thread, or puts it into the queue.
+    fn begin(self: &Arc<Self>, ready: Ready) {
+        let mut state = self.lock();
+        match state.lifecycle.handle_request() {
+            Admission::Run => {
+                drop(state);
+                self.exchange(ready);
+            }
+            Admission::Queue => state.queue.push_back(ready),
+        }
+    }
+
+    /// Begins an exchange in another thread, or puts it into the queue.
+    fn hand_over(self: &Arc<Self>, ready: Ready) {
+        let mut state = self.lock();
+        match state.lifecycle.handle_request() {
+            Admission::Run => state.jobs.push_back(ready),
+            Admission::Queue => return state.queue.push_back(ready),
+        }
+        if state.jobs.len() <= state.late_idle {
+            self.job_ready.notify_one();
+        } else if state.late_workers < self.options.limits.exchanges.get() {
+            state.late_workers += 1;
+            drop(state);
+            if self.spawn("simple-ipc late worker", Self::work_late).is_err() {
+                let mut state = self.lock();
+                state.late_workers -= 1;
+                // Without another thread, this one must do it.
+                let job = state.jobs.pop_front();
+                drop(state);
+                job.into_iter().for_each(|job| self.exchange(job));
+            }
+        }
+    }
+
+    /// What a late worker does: serves those who did not speak at once.
+    fn work_late(self: &Arc<Self>) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                self.exchange(job);
+                state = self.lock();
+            } else if state.lifecycle.ending().is_some() {
+                return;
+            } else {
+                state.late_idle += 1;
+                state = wait(&self.job_ready, state, None);
+                state.late_idle -= 1;
+            }
+        }
+    }
+
+    /// Goes through an exchange that has a place, then through those that its place is handed to.
+    fn exchange(self: &Arc<Self>, ready: Ready) {
+        let mut next = Some(ready);
+        while let Some(Ready { arriving, stream }) = next {
+            let link = Arc::new(Link { stream, serving: self.serving.clone() });
+            let index = self.lock().note_running(&link);
+            let finished = self.handle(arriving, &link);
+            let mut state = self.lock();
+            state.running[index] = None;
+            if let Some(Finished { stop: true }) = finished {
+                state.lifecycle.handle_stop(Reason::Quit);
+            }
+            next = match state.lifecycle.handle_end(self.now()) {
+                lifecycle::Place::HandOver => state.queue.pop_front(),
+                lifecycle::Place::Free => state.jobs.pop_front(),
+            };
+            if state.workers_held > 0 {
+                self.place_free.notify_one();
+            }
+            self.reading_allowed.notify_one();
+            self.settle(&state);
+        }
+    }
+
+    /// Runs the handler, and sees to it that nothing more is sent unless it finished.
+    fn handle(&self, arriving: Arriving, link: &Arc<Link>) -> Option<Finished> {
+        let handled =
+            catch_unwind(AssertUnwindSafe(|| match (self.handle)(arriving, link.clone()) {
+                Ok(finished) => Some(finished),
+                Err(error) => {
+                    self.options.report(&handler_failed(&self.serving, error));
+                    None
+                }
+            }));
+        let finished = handled.unwrap_or_else(|panic| {
+            let error = handler_panicked(&self.serving, &*panic);
+            // What is told of a panic must not end the thread by another one.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.options.report(&error)));
+            None
+        });
+        if finished.is_none() {
+            link.stream.shut_down();
+        }
+        finished
+    }
+
+    /// What the keeper does.
+    fn keep(self: &Arc<Self>) {
+        let mut events = Events::new();
+        while self.do_what_is_due() {
+            let mut state = self.lock();
+            let now = self.now();
+            let timeout = state.lifecycle.wake_after(now);
+            state.keeper_wakes = timeout.map(|after| now + after);
+            if !state.lifecycle.may_read() {
+                drop(wait(&self.reading_allowed, state, timeout));
+                continue;
+            }
+            drop(state);
+            if let Err(error) = self.readiness.wait(&mut events, timeout) {
+                let error = Error::io(Phase::Accept, self.listener.path(), error);
+                let mut state = self.lock();
+                state.failure.get_or_insert(error);
+                state.lifecycle.handle_stop(Reason::Failed);
+                // It would fail again: only time matters from now on.
+                drop(wait(&self.reading_allowed, state, Some(Duration::from_millis(100))));
+            }
+            for event in events.iter() {
+                self.hear(Ticket::from_index(event.key));
+            }
+        }
+        self.place_free.notify_all();
+        self.job_ready.notify_all();
+    }
+
+    /// Does what the lifecycle says is due; `false` when the server has ended.
+    fn do_what_is_due(self: &Arc<Self>) -> bool {
+        loop {
+            let mut state = self.lock();
+            match state.lifecycle.poll(self.now()) {
+                None => return true,
+                Some(Action::Close(ticket)) => {
+                    let waiting = state.take_waiting(ticket);
+                    drop(state);
+                    self.part(waiting);
+                }
+                Some(Action::CheckPath) => {
+                    drop(state);
+                    if !self.listener.is_in_place() {
+                        self.lock().lifecycle.handle_path_lost();
+                    }
+                }
+                Some(Action::Stop(_)) => {
+                    drop(state);
+                    self.listener.unpublish();
+                    self.listener.shut_down();
+                }
+                Some(Action::Abort) => {
+                    state.running.iter().flatten().for_each(|link| link.stream.shut_down());
+                    let unserved =
+                        (core::mem::take(&mut state.queue), core::mem::take(&mut state.jobs));
+                    drop(state);
+                    drop(unserved);
+                }
+                Some(Action::End(_)) => return false,
+            }
+        }
+    }
+
+    /// A connection that waits can be read.
+    fn hear(self: &Arc<Self>, ticket: Ticket) {
+        let mut state = self.lock();
+        // It may have been told to go meanwhile.
+        let Some(Waiting { mut arriving, stream }) = state.take_waiting(ticket) else { return };
+        state.lifecycle.handle_leave(ticket, self.now());
+        drop(state);
+        match arriving.receive(stream.stream(), &self.serving) {
+            Progress::Ready => {
+                self.hand_over(Ready { arriving, stream: stream.release() });
+            }
+            Progress::Pending => {
+                let mut state = self.lock();
+                let begun = arriving.has_begun();
+                let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
+                let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
+                let watched = stream.watch_again(ticket.index());
+                if state.waiting.len() <= ticket.index() {
+                    state.waiting.resize_with(ticket.index() + 1, || None);
+                }
+                state.waiting[ticket.index()] = Some(Waiting { arriving, stream });
+                drop(state);
+                if let Err(error) = watched {
+                    self.options.report(&self.serving.failed(Phase::Receive, error));
+                }
+                self.part(evicted);
+            }
+            Progress::Gone(Some(error)) => self.options.report(&error),
+            Progress::Gone(None) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("listener", &self.listener)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits on `condition`, for `timeout` at the most.
+fn wait<'m>(
+    condition: &Condvar,
+    state: MutexGuard<'m, State>,
+    timeout: Option<Duration>,
+) -> MutexGuard<'m, State> {
+    match timeout {
+        Some(timeout) => {
+            condition.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
+        }
+        None => condition.wait(state).unwrap_or_else(PoisonError::into_inner),
+    }
+}

@@ -1,0 +1,97 @@
+//! Unix domain sockets: connecting, taking a place at a path, and moving bytes.
+
+mod bind;
+#[cfg(feature = "blocking")]
+pub(crate) mod readiness;
+mod stream;
+
+pub(crate) use bind::{Accepted, Listener};
+pub(crate) use stream::Stream;
+
+use std::path::Path;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+
+use crate::connect::{Refusal, State};
+
+/// Runs `with` on an address for `path`.
+///
+/// An address holds 108 bytes at the most. On Linux a longer path is reached through the open
+/// folder's entry in `/proc`, which needs no change of the working folder.
+fn with_address<T>(
+    path: &Path,
+    with: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match SocketAddrUnix::new(path) {
+        Ok(address) => with(&address),
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        Err(Errno::NAMETOOLONG) => {
+            use rustix::fs::{Mode, OFlags};
+            use std::os::fd::AsRawFd as _;
+
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(Errno::NAMETOOLONG);
+            };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+            let mut short = std::path::PathBuf::from("/proc/self/fd");
+            short.push(std::format!("{}", folder.as_raw_fd()));
+            short.push(name);
+            with(&SocketAddrUnix::new(&short)?)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What an endpoint's state is when the system answers a look at it, or a connect, with `errno`.
+fn state_of(errno: Errno) -> State {
+    match errno {
+        Errno::NOENT => State::NotFound,
+        Errno::ACCESS | Errno::PERM => State::Denied,
+        Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL | Errno::PROTOTYPE => {
+            State::Invalid
+        }
+        _ => State::Other,
+    }
+}
+
+/// What a failed connect to `path` means. `ECONNREFUSED` may come from a dead socket as well as
+/// from a file that is no socket, so that needs a look.
+fn refusal(path: &Path, errno: Errno) -> Refusal {
+    match errno {
+        // A full backlog: the server is alive.
+        Errno::AGAIN => Refusal::Busy,
+        // Elsewhere than on Linux a full backlog is refused too, so this says "nobody listens"
+        // only as far as the system can tell.
+        Errno::CONNREFUSED => Refusal::Not(match kind_of(path) {
+            Ok(FileType::Socket) => State::NotListening,
+            Ok(_) => State::Invalid,
+            Err(errno) => state_of(errno),
+        }),
+        errno => Refusal::Not(state_of(errno)),
+    }
+}
+
+/// The type of what is at `path`, symbolic links followed, as connecting follows them.
+fn kind_of(path: &Path) -> Result<FileType, Errno> {
+    rustix::fs::stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode as _))
+}
+
+pub(crate) fn state(path: &Path) -> State {
+    match Stream::connect(path) {
+        Ok(_) => State::Listening,
+        Err((Refusal::Busy, _)) => State::Listening,
+        Err((Refusal::Not(state), _)) => state,
+    }
+}
+
+/// Whether this process may run on more than one processor: only then can a peer be at work
+/// while this thread is.
+pub(crate) fn has_more_processors() -> bool {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    return rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    std::thread::available_parallelism().is_ok_and(|count| count.get() > 1)
+}

@@ -1,0 +1,179 @@
+//! A connected socket: never blocking, closed on exec, and without SIGPIPE.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::vec::Vec;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use crate::connect::Refusal;
+
+/// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
+#[derive(Debug)]
+pub(crate) struct Stream(OwnedFd);
+
+/// Slices handed to one vectored write: the gain levels off before this (32 packets).
+const MAX_SLICES: usize = 64;
+
+/// A peer that is gone is an error, never a signal.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty(); // SO_NOSIGPIPE is set on each socket.
+
+impl Stream {
+    /// One attempt to connect, which never waits.
+    pub(crate) fn connect(path: &Path) -> Result<Self, (Refusal, io::Error)> {
+        let failed = |errno| (super::refusal(path, errno), io::Error::from(errno));
+        let socket =
+            socket(true).map_err(|errno| (Refusal::Not(super::State::Other), errno.into()))?;
+        super::with_address(path, |address| rustix::net::connect(&socket, address))
+            .map_err(failed)?;
+        Ok(Self(socket))
+    }
+
+    /// A socket that was just accepted, not blocking and closed on exec already.
+    pub(super) fn from_accepted(socket: OwnedFd) -> io::Result<Self> {
+        no_sigpipe(&socket)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends as much of `slices` as the peer's buffer takes, in one call.
+    pub(crate) fn send<'s>(&self, slices: impl Iterator<Item = &'s [u8]>) -> io::Result<usize> {
+        let mut vector = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (place, slice) in vector.iter_mut().zip(slices) {
+            *place = IoSlice::new(slice);
+            count += 1;
+        }
+        loop {
+            let mut no_control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(&self.0, &vector[..count], &mut no_control, SEND_FLAGS) {
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Receives into `buffer` what has come. 0 is the end of the stream, if `buffer` has room.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        end_if_reset(|| {
+            rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
+        })
+    }
+
+    /// Receives into the spare capacity of `buffer` what has come. 0 is the end of the stream,
+    /// if there is spare capacity.
+    pub(crate) fn receive_into(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        end_if_reset(|| {
+            let spare = rustix::buffer::spare_capacity(buffer);
+            rustix::net::recv(&self.0, spare, RecvFlags::empty()).map(|(n, _)| n)
+        })
+    }
+
+    /// Tells the peer that nothing more will be read, which its next send reports. What came
+    /// before can still be received.
+    pub(crate) fn shut_down_reading(&self) {
+        // It can fail only where the peer is gone already.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Read);
+    }
+
+    /// Ends both directions at once, whoever else holds this connection.
+    pub(crate) fn shut_down(&self) {
+        // As above.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+    }
+
+    /// Whether the peer has closed its end. Half-closing is not leaving.
+    pub(crate) fn peer_has_left(&self) -> bool {
+        let mut fd = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(&mut fd, Some(&Timespec::default())).is_ok()
+            && fd[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+
+    /// Blocks until there is something to receive, for `timeout` at the most.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn wait_readable(&self, timeout: Option<core::time::Duration>) -> io::Result<bool> {
+        wait(self.0.as_fd(), PollFlags::IN, timeout)
+    }
+
+    /// Blocks until there is room to send, for `timeout` at the most.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn wait_writable(&self, timeout: Option<core::time::Duration>) -> io::Result<bool> {
+        wait(self.0.as_fd(), PollFlags::OUT, timeout)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Receives again when a signal came in between. A connection that the peer reset has ended:
+/// on Unix sockets that is what a peer leaves that closes without having read everything.
+fn end_if_reset(mut receive: impl FnMut() -> Result<usize, Errno>) -> io::Result<usize> {
+    loop {
+        match receive() {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(0),
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Waits for `flags`; `false` when the time is up.
+#[cfg(feature = "blocking")]
+fn wait(
+    fd: BorrowedFd<'_>,
+    flags: PollFlags,
+    timeout: Option<core::time::Duration>,
+) -> io::Result<bool> {
+    // A time that does not fit is as good as for ever.
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        // As if ready: the caller tries, and comes back with what is left of its time.
+        Err(Errno::INTR) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A Unix stream socket, closed on exec.
+pub(super) fn socket(nonblocking: bool) -> Result<OwnedFd, Errno> {
+    use rustix::net::{AddressFamily, SocketType};
+
+    #[cfg(not(target_vendor = "apple"))]
+    let socket = {
+        use rustix::net::SocketFlags;
+
+        let mut flags = SocketFlags::CLOEXEC;
+        flags.set(SocketFlags::NONBLOCK, nonblocking);
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?
+    };
+    #[cfg(target_vendor = "apple")]
+    let socket = {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::io::ioctl_fioclex(&socket)?;
+        rustix::io::ioctl_fionbio(&socket, nonblocking)?;
+        socket
+    };
+    no_sigpipe(&socket)?;
+    Ok(socket)
+}
+
+/// Where a send cannot be told to raise no SIGPIPE, the socket is told.
+fn no_sigpipe(_socket: &OwnedFd) -> Result<(), Errno> {
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(_socket, true)?;
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! What connections of every runtime have in common: the steps between two waits, and what an
+//! outcome means. Only the waiting differs between runtimes.
+
+use core::any::Any;
+use core::time::Duration;
+use std::boxed::Box;
+use std::format;
+use std::io;
+use std::path::Path;
+use std::string::String;
+use std::sync::Arc;
+use std::time::Instant;
+use std::vec::Vec;
+
+use super::options::{ClientOptions, ServerOptions};
+use super::request::Request;
+use crate::client::{Awaiting, Delivery};
+use crate::connect::{Connecting, Next, Refusal, State};
+use crate::endpoint::Stream;
+use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError};
+use crate::{Error, ErrorKind, Phase, server};
+
+/// The attempts of a client to connect.
+pub(crate) struct Attempts<'o> {
+    options: &'o ClientOptions,
+    since: Instant,
+    /// Made at the first refusal.
+    policy: Option<Connecting>,
+}
+
+/// What an attempt came to.
+pub(crate) enum Attempt {
+    Connected(Stream),
+    RetryAfter(Duration),
+    GiveUp(Error),
+}
+
+impl<'o> Attempts<'o> {
+    pub(crate) fn new(options: &'o ClientOptions) -> Self {
+        Self { options, since: Instant::now(), policy: None }
+    }
+
+    /// When the first attempt began.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Tries once, without waiting.
+    pub(crate) fn next(&mut self) -> Attempt {
+        let options = self.options;
+        let path = &*options.place.path;
+        if !options.place.is_absolute {
+            return Attempt::GiveUp(refused(path, Refusal::Not(State::Invalid)));
+        }
+        let (refusal, source) = match Stream::connect(path) {
+            Ok(stream) => return Attempt::Connected(stream),
+            Err(failure) => failure,
+        };
+        let policy = self.policy.get_or_insert_with(|| options.connecting());
+        match policy.refused(refusal, self.since.elapsed()) {
+            Next::RetryAfter(pause) => Attempt::RetryAfter(pause),
+            Next::GiveUp => Attempt::GiveUp(refused(path, refusal).because(source)),
+        }
+    }
+}
+
+fn refused(path: &Path, refusal: Refusal) -> Error {
+    let kind = match refusal {
+        Refusal::Busy => ErrorKind::Busy,
+        Refusal::Not(State::Other) => ErrorKind::Io,
+        Refusal::Not(state) => ErrorKind::Endpoint(state),
+    };
+    Error::new(Phase::Connect, path, kind).delivery_is(Delivery::NotDelivered)
+}
+
+/// What a client knows of the exchange it is in, apart from the connection itself.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    options: ClientOptions,
+    since: Instant,
+}
+
+impl Exchange {
+    pub(crate) fn new(attempts: &Attempts<'_>) -> Self {
+        Self { options: attempts.options.clone(), since: attempts.since() }
+    }
+
+    pub(crate) fn answer_limit(&self) -> Option<u64> {
+        self.options.answer_limit
+    }
+
+    /// How long to wait now; `None`: for ever.
+    pub(crate) fn limit(&self, what: Awaiting) -> Option<Duration> {
+        let deadlines = &self.options.deadlines;
+        // The clock is read only for those who need it.
+        let elapsed = deadlines.total.map_or(Duration::ZERO, |_| self.since.elapsed());
+        deadlines.limit(what, elapsed)
+    }
+
+    fn error(&self, phase: Phase, kind: ErrorKind, delivery: Delivery) -> Error {
+        Error::new(phase, &self.options.place.path, kind).delivery_is(delivery)
+    }
+
+    /// The time is up for `what`. `sent` bytes of the request had been sent.
+    pub(crate) fn late(&self, what: Awaiting, limit: Duration, sent: u64) -> Error {
+        let (phase, delivery) = match what {
+            Awaiting::Room => (Phase::Send, Delivery::while_sending(sent)),
+            Awaiting::Answer => (Phase::Wait, Delivery::Unknown),
+            Awaiting::Rest => (Phase::Receive, Delivery::Unknown),
+        };
+        self.error(phase, ErrorKind::Deadline(limit), delivery)
+    }
+
+    /// Sending failed after `sent` bytes.
+    pub(crate) fn send_failed(&self, source: io::Error, sent: u64) -> Error {
+        Error::transfer(Phase::Send, &self.options.place.path, source)
+            .delivery_is(Delivery::while_sending(sent))
+    }
+
+    /// A write came after one that failed.
+    pub(crate) fn interrupted(&self, why: Interrupted) -> Error {
+        self.error(Phase::Send, ErrorKind::Aborted, Delivery::Incomplete).because(why)
+    }
+
+    /// Receiving failed.
+    pub(crate) fn receive_failed(&self, source: io::Error) -> Error {
+        Error::transfer(Phase::Receive, &self.options.place.path, source)
+            .delivery_is(Delivery::Unknown)
+    }
+
+    /// What came is no message.
+    pub(crate) fn malformed(&self, error: MessageError) -> Error {
+        self.error(Phase::Receive, ErrorKind::Message(error), Delivery::Unknown)
+    }
+
+    /// The stream has ended: all is well only if the answer is whole.
+    pub(crate) fn ended<N>(&self, incoming: &Incoming<N>) -> Result<(), Error> {
+        let (phase, kind) = match incoming.end_of_stream() {
+            EndOfStream::Whole => return Ok(()),
+            EndOfStream::Silent => (Phase::Wait, ErrorKind::NoAnswer),
+            EndOfStream::Truncated => (Phase::Receive, ErrorKind::Truncated),
+        };
+        Err(self.error(phase, kind, Delivery::Unknown))
+    }
+}
+
+/// What to wait for when nothing has come: the first byte of an answer, or more of it.
+pub(crate) fn awaiting<N>(incoming: &Incoming<N>) -> Awaiting {
+    if incoming.has_begun() { Awaiting::Rest } else { Awaiting::Answer }
+}
+
+/// What a server's side of an exchange needs to know, apart from the connection itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    pub(crate) path: Arc<Path>,
+    pub(crate) send: Option<Duration>,
+    pub(crate) receive: Option<Duration>,
+}
+
+impl Serving {
+    pub(crate) fn error(&self, phase: Phase, kind: ErrorKind) -> Error {
+        Error::new(phase, &self.path, kind)
+    }
+
+    pub(crate) fn failed(&self, phase: Phase, source: io::Error) -> Error {
+        Error::transfer(phase, &self.path, source)
+    }
+
+    /// A write came after one that failed.
+    pub(crate) fn interrupted(&self, why: Interrupted) -> Error {
+        self.error(Phase::Send, ErrorKind::Aborted).because(why)
+    }
+
+    /// The stream has ended: all is well only if the request is whole.
+    pub(crate) fn ended<N>(&self, incoming: &Incoming<N>) -> Result<(), Error> {
+        match incoming.end_of_stream() {
+            EndOfStream::Whole => Ok(()),
+            EndOfStream::Silent | EndOfStream::Truncated => {
+                Err(self.error(Phase::Receive, ErrorKind::Truncated))
+            }
+        }
+    }
+}
+
+/// A request on its way in, on a server.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    incoming: server::Request,
+    message: Vec<u8>,
+    /// Its handler reads the request as it arrives, so the first byte is enough.
+    streaming: bool,
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Its exchange can begin.
+    Ready,
+    /// More must come first.
+    Pending,
+    /// It will never come: the client hung up without a word, or as the error says.
+    Gone(Option<Error>),
+}
+
+impl Arriving {
+    pub(crate) fn new(options: &ServerOptions, streaming: bool) -> Self {
+        let limit = if streaming { None } else { options.request_limit };
+        Self { incoming: server::accept(limit), message: Vec::new(), streaming }
+    }
+
+    /// Receives what has come, without waiting.
+    pub(crate) fn receive(&mut self, stream: &Stream, serving: &Serving) -> Progress {
+        loop {
+            self.incoming.make_room(&mut self.message);
+            let from = self.message.len();
+            match stream.receive_into(&mut self.message) {
+                Ok(0) if self.incoming.end_of_stream() == EndOfStream::Silent => {
+                    return Progress::Gone(None);
+                }
+                Ok(0) => {
+                    return Progress::Gone(Some(
+                        serving.error(Phase::Receive, ErrorKind::Truncated),
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !self.incoming.has_begun() {
+                        // A silent client costs no buffer.
+                        self.message = Vec::new();
+                    }
+                    return Progress::Pending;
+                }
+                Err(error) => return Progress::Gone(Some(serving.failed(Phase::Receive, error))),
+            }
+            match self.incoming.absorb(&mut self.message, from) {
+                Ok(whole) if whole || self.streaming => return Progress::Ready,
+                Ok(_) => {}
+                Err(error) => {
+                    return Progress::Gone(Some(
+                        serving.error(Phase::Receive, ErrorKind::Message(error)),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Whether any byte has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.incoming.has_begun()
+    }
+
+    /// The request and the right to answer it.
+    ///
+    /// # Panics
+    ///
+    /// If the request is not whole.
+    pub(crate) fn into_whole(self) -> (Request, server::Reply) {
+        let reply = self.incoming.done().expect("only whole requests are handled");
+        (Request::new(self.message), reply)
+    }
+
+    /// What has come of the request, the rest of it, and the right to answer it meanwhile.
+    pub(crate) fn into_stream(self) -> (Vec<u8>, Incoming<Done>, server::Reply) {
+        let (incoming, reply) = self.incoming.split();
+        (self.message, incoming, reply)
+    }
+}
+
+/// What a handler's failure is reported as.
+pub(crate) fn handler_failed(
+    serving: &Serving,
+    why: impl Into<Box<dyn core::error::Error + Send + Sync>>,
+) -> Error {
+    serving.error(Phase::Handle, ErrorKind::Aborted).because(why)
+}
+
+/// What a handler's panic is reported as.
+pub(crate) fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> Error {
+    let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message.as_str(),
+        (None, None) => "a panic without a message",
+    };
+    handler_failed(serving, format!("the handler panicked: {message}"))
+}

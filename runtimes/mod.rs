@@ -1,0 +1,22 @@
+//! Everything that touches the operating system. What is decided is in the protocol core; what
+//! is done is here.
+
+#[cfg(unix)]
+#[cfg(feature = "blocking")]
+pub mod blocking;
+pub mod endpoint;
+mod error;
+#[cfg(unix)]
+mod link;
+#[cfg(unix)]
+mod options;
+#[cfg(unix)]
+mod request;
+#[cfg(unix)]
+#[cfg(feature = "smol")]
+pub mod smol;
+#[cfg(unix)]
+#[cfg(feature = "tokio")]
+pub mod tokio;
+
+pub use error::{Error, ErrorKind, Phase};

@@ -1,0 +1,229 @@
+//! What clients and servers of every runtime can be told, and the defaults.
+
+use core::hash::{BuildHasher as _, Hasher as _};
+use core::num::NonZeroUsize;
+use core::time::Duration;
+use std::hash::RandomState;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::client::Deadlines;
+use crate::connect::{Connecting, Patience};
+use crate::endpoint::Place;
+use crate::lifecycle::Limits;
+use crate::{Error, server};
+
+/// A client's options. Shared by its clones.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientOptions {
+    pub(crate) place: Place,
+    pub(crate) patience: Patience,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) answer_limit: Option<u64>,
+}
+
+impl ClientOptions {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            place: Place::new(path),
+            patience: Patience::default(),
+            deadlines: Deadlines::default(),
+            answer_limit: None,
+        }
+    }
+
+    /// The policy of one connect.
+    pub(crate) fn connecting(&self) -> Connecting {
+        // Any number will do that differs between clients; this one is random.
+        let seed = RandomState::new().build_hasher().finish();
+        let total = self.deadlines.total.unwrap_or(Duration::MAX);
+        let Patience { busy, not_found } = self.patience;
+        let patience = Patience { busy: busy.min(total), not_found: not_found.min(total) };
+        Connecting::new(patience, seed)
+    }
+}
+
+/// The setters of a client, which holds its [`ClientOptions`] in `options`.
+macro_rules! client_setters {
+    () => {
+        /// How long to wait for a server that is alive but has no room. 1 s unless set
+        /// otherwise, as git waits; zero reports it at once.
+        #[must_use]
+        pub fn wait_if_busy(mut self, limit: core::time::Duration) -> Self {
+            self.options.patience.busy = limit;
+            self
+        }
+
+        /// How long to wait for a server where there is none. Zero, that is not at all, unless
+        /// set otherwise.
+        #[must_use]
+        pub fn wait_if_not_found(mut self, limit: core::time::Duration) -> Self {
+            self.options.patience.not_found = limit;
+            self
+        }
+
+        /// The longest the server may take none of the request. 30 s unless set otherwise;
+        /// `None`: for ever.
+        #[must_use]
+        pub fn send_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.deadlines.send = limit.into();
+            self
+        }
+
+        /// The longest until the first byte of the answer. 60 s unless set otherwise, for a
+        /// handler may have real work to do; `None`: for ever.
+        #[must_use]
+        pub fn wait_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.deadlines.wait = limit.into();
+            self
+        }
+
+        /// The longest pause inside the answer. 30 s unless set otherwise; `None`: any.
+        #[must_use]
+        pub fn receive_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.deadlines.receive = limit.into();
+            self
+        }
+
+        /// The longest for the whole exchange, from connecting to the answer's end. `None`
+        /// unless set otherwise: a long answer that keeps coming is not cut.
+        #[must_use]
+        pub fn total_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.deadlines.total = limit.into();
+            self
+        }
+
+        /// The longest answer to accept, in bytes. `None`, any, unless set otherwise.
+        #[must_use]
+        pub fn answer_limit(mut self, limit: impl Into<Option<u64>>) -> Self {
+            self.options.answer_limit = limit.into();
+            self
+        }
+
+        /// The endpoint's path, absolute.
+        pub fn path(&self) -> &std::path::Path {
+            &self.options.place.path
+        }
+    };
+}
+
+/// Hears of exchanges that went wrong.
+pub(crate) type OnError = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// A server's options.
+#[derive(Clone)]
+pub(crate) struct ServerOptions {
+    pub(crate) limits: Limits,
+    pub(crate) request_limit: Option<u64>,
+    pub(crate) send: Option<Duration>,
+    pub(crate) on_error: Option<OnError>,
+}
+
+impl ServerOptions {
+    pub(crate) fn new() -> Self {
+        Self {
+            limits: Limits::default(),
+            request_limit: Some(server::DEFAULT_REQUEST_LIMIT),
+            send: Some(Duration::from_secs(60)),
+            on_error: None,
+        }
+    }
+
+    /// `limit` exchanges; one if it is zero, for a server of none could only hang.
+    pub(crate) fn set_exchanges(&mut self, limit: usize) {
+        self.limits.exchanges = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
+    }
+
+    pub(crate) fn report(&self, error: &Error) {
+        if let Some(on_error) = &self.on_error {
+            on_error(error);
+        }
+    }
+}
+
+impl core::fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("limits", &self.limits)
+            .field("request_limit", &self.request_limit)
+            .field("send", &self.send)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The setters of a server, which holds its [`ServerOptions`] in `options`.
+macro_rules! server_setters {
+    () => {
+        /// The most exchanges under way at once; 8 unless set otherwise, and at least 1. Clients
+        /// beyond it wait in the backlog.
+        #[must_use]
+        pub fn exchanges(mut self, limit: usize) -> Self {
+            self.options.set_exchanges(limit);
+            self
+        }
+
+        /// The longest request that is gathered for a handler of whole requests, in bytes; 64
+        /// MiB unless set otherwise, `None`: any. A client that sends more is hung up on: its
+        /// send fails, or it gets no answer. Streaming handlers have no limit.
+        #[must_use]
+        pub fn request_limit(mut self, limit: impl Into<Option<u64>>) -> Self {
+            self.options.request_limit = limit.into();
+            self
+        }
+
+        /// The longest a client may take none of its answer. 60 s unless set otherwise; `None`:
+        /// for ever.
+        #[must_use]
+        pub fn send_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.send = limit.into();
+            self
+        }
+
+        /// The longest pause inside a request. 60 s unless set otherwise; `None`: any.
+        #[must_use]
+        pub fn receive_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.limits.receive = limit.into();
+            self
+        }
+
+        /// How long a client may be connected without a word. `None`, for ever, unless set
+        /// otherwise: a silent client costs next to nothing, and the longest silent goes first
+        /// when descriptors run short.
+        #[must_use]
+        pub fn silence_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.limits.silence = limit.into();
+            self
+        }
+
+        /// Stop after this long without a client. `None`, never, unless set otherwise.
+        #[must_use]
+        pub fn idle_exit(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
+            self.options.limits.idle_exit = limit.into();
+            self
+        }
+
+        /// How long exchanges under way may take to end once the server stops; then they are
+        /// aborted. 10 s unless set otherwise.
+        #[must_use]
+        pub fn drain_deadline(mut self, limit: core::time::Duration) -> Self {
+            self.options.limits.drain = limit;
+            self
+        }
+
+        /// Hears of every exchange that went wrong, and of nothing else: a client that hung up
+        /// half-way, a request that was none, a handler that failed or panicked. Called where the
+        /// exchange took place, so it must not block.
+        #[must_use]
+        pub fn on_error(mut self, hear: impl Fn(&crate::Error) + Send + Sync + 'static) -> Self {
+            self.options.on_error = Some(std::sync::Arc::new(hear));
+            self
+        }
+
+        /// The endpoint's path, absolute.
+        pub fn path(&self) -> &std::path::Path {
+            self.listener.path()
+        }
+    };
+}
+
+pub(crate) use {client_setters, server_setters};

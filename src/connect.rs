@@ -115,7 +115,7 @@ impl Connecting {
     /// The first attempt is still to be made. `seed` is any number that differs between clients,
     /// so that many of them who find the server full do not come back all at once.
     pub const fn new(patience: Patience, seed: u64) -> Self {
-        Self { patience, attempts: 0, jitter: seed ^ 0x9e37_79b9_7f4a_7c15 }
+        Self { patience, attempts: 0, jitter: seed }
     }
 
     /// An attempt failed, `elapsed` after the first one began.
@@ -132,19 +132,19 @@ impl Connecting {
         }
         let step =
             Self::FIRST_STEP.saturating_mul(1 << self.attempts.min(16)).min(Self::LONGEST_STEP);
-        self.attempts += 1;
+        self.attempts = self.attempts.saturating_add(1);
         // Half to all of the step, so that clients that failed together come back apart.
         let half = step / 2;
         let jittered = half + half.mul_f32(self.fraction());
         Next::RetryAfter(jittered.min(limit - elapsed))
     }
 
-    /// A number in 0..1 (xorshift64).
+    /// A number in 0..1 (splitmix64: it tells neighbouring seeds, process ids say, apart from the
+    /// first number on).
     fn fraction(&mut self) -> f32 {
-        self.jitter |= 1;
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        (self.jitter >> 48) as f32 / 65536.0
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.jitter ^ self.jitter >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 48) as f32 / 65536.0
     }
 }

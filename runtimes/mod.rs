@@ -1,5 +1,10 @@
 //! Everything that touches the operating system. What is decided is in the protocol core; what
 //! is done is here.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "every runtime needs the standard library; one crate's name reads better than three"
+)]
 
 #[cfg(unix)]
 #[cfg(feature = "blocking")]

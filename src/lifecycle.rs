@@ -265,8 +265,6 @@ impl Lifecycle {
     /// request (`begun`) or nothing. Also says which connection to close for it, if there are
     /// too many.
     pub fn handle_wait(&mut self, begun: bool, now: Duration) -> (Ticket, Option<Ticket>) {
-        let evicted =
-            if self.waiting >= self.limits.waiting.get() { self.evict(now) } else { None };
         let index = if self.free == NONE {
             self.slots.push(Slot { heard: now, previous: NONE, next: NONE, list: List::Free });
             self.slots.len() as u32 - 1
@@ -275,9 +273,11 @@ impl Lifecycle {
             self.free = self.slots[index as usize].next;
             index
         };
+        self.waiting += 1;
+        // Before the new one is in a list, so that it is never its own victim.
+        let evicted = if self.waiting > self.limits.waiting.get() { self.evict(now) } else { None };
         self.slots[index as usize].heard = now;
         self.link(index, if begun { List::Begun } else { List::Silent });
-        self.waiting += 1;
         (Ticket(index), evicted)
     }
 

@@ -117,6 +117,7 @@ impl Listener {
         &self.path
     }
 
+    #[cfg(any(feature = "smol", feature = "tokio"))]
     /// Whether accepting blocks when there is nothing to accept.
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         Ok(rustix::io::ioctl_fionbio(&self.socket, nonblocking)?)

@@ -1,0 +1,32 @@
+//! The protocol core in an event loop of one's own: no runtime of this library, one thread, and
+//! as many connections as there are descriptors.
+//!
+//! ```text
+//! cargo run --example event_loop -- /tmp/loop.ipc      # serves until it is asked to `quit`
+//! ```
+//!
+//! The loop is in `server.rs`. It answers `ping` with `pong`, `quit` by ending, an empty
+//! request by hanging up, and everything else with itself.
+
+mod server;
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use server::{Answer, Server};
+
+fn main() -> std::io::Result<()> {
+    let path = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "loop.ipc".into()));
+    // Taking over from a dead server is the runtimes' business; here an old path is an error.
+    let listener = UnixListener::bind(&path)?;
+    println!("serving {}", path.display());
+    let mut server = Server::new(listener)?;
+    let outcome = server.run(|request| match request {
+        b"ping" => Answer::Whole(b"pong".to_vec()),
+        b"quit" => Answer::WholeThenStop(Vec::new()),
+        b"" => Answer::Abort,
+        other => Answer::Whole(other.to_vec()),
+    });
+    std::fs::remove_file(&path)?;
+    outcome
+}

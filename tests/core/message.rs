@@ -4,8 +4,7 @@ use super::naive::{self, End, Packet};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
-    /// The message was whole, and so many bytes of the stream belong to it.
-    Whole(Vec<u8>, usize),
+    Whole(Vec<u8>),
     /// Not a byte came.
     Silent,
     /// The stream ended inside the message, after this much of it.
@@ -30,7 +29,7 @@ pub(crate) fn message(wire: &[u8], limit: usize) -> Message {
                     return Message::TooLong;
                 }
             }
-            Packet::Flush => return Message::Whole(payload, at + 4),
+            Packet::Flush => return Message::Whole(payload),
             _ => return Message::Unexpected(at, wire[at..at + 4].try_into().unwrap()),
         }
     }

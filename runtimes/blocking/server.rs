@@ -138,16 +138,21 @@ impl Server {
             ended: Condvar::new(),
             at_work: AtomicUsize::new(0),
         });
-        // From here on dropping `running` stops those that were started.
+        shared.spawn("simple-ipc keeper", Shared::keep).map_err(failed)?;
+        // From here on dropping `running` ends those that were started.
         let running = Running { shared };
+        running.shared.lock().workers = workers;
         for worker in 0..workers {
-            running.shared.lock().workers = worker + 1;
-            running.shared.spawn("simple-ipc worker", Shared::work).map_err(|error| {
-                running.shared.lock().workers = worker;
-                failed(error)
-            })?;
+            if let Err(error) = running.shared.spawn("simple-ipc worker", Shared::work) {
+                let mut state = running.shared.lock();
+                state.workers -= workers - worker;
+                if state.workers == 0 {
+                    state.lifecycle.handle_backlog_drained();
+                }
+                drop(state);
+                return Err(failed(error));
+            }
         }
-        running.shared.spawn("simple-ipc keeper", Shared::keep).map_err(failed)?;
         Ok(running)
     }
 }

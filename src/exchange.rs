@@ -361,7 +361,8 @@ const LATER_READ: usize = 65536;
 ///     let from = message.len();
 ///     // One read of at most `message.spare_capacity_mut().len()` bytes:
 ///     # let n = socket.len().min(5);
-///     # let read = socket.split_off(..n).unwrap();
+///     # let (read, rest) = socket.split_at(n);
+///     # socket = rest;
 ///     message.extend_from_slice(read);
 ///     if incoming.absorb(&mut message, from)? {
 ///         break;
@@ -496,7 +497,7 @@ pub const fn gather(kept: usize, incoming: usize) -> Gather {
 ///
 /// ```
 /// use simple_ipc::exchange::{Write, Writer};
-/// use simple_ipc::{client, pkt_line};
+/// use simple_ipc::client;
 ///
 /// let mut writer = Writer::new(client::stream());
 /// for _ in 0..3 {

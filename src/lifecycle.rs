@@ -216,6 +216,9 @@ impl Lifecycle {
     /// How soon to try again when there is no descriptor and nobody to evict.
     const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
 
+    /// How often the path is looked at, at most: were it always due, `poll` would never end.
+    const SHORTEST_CHECK: Duration = Duration::from_millis(1);
+
     /// A server that begins to serve at `now`.
     pub const fn new(limits: Limits, now: Duration) -> Self {
         Self {
@@ -363,7 +366,7 @@ impl Lifecycle {
                 if let Some(ticket) = self.overdue(now) {
                     return Some(Action::Close(ticket));
                 }
-                if self.limits.check_path.is_some_and(|every| now >= self.path_checked + every) {
+                if self.next_check().is_some_and(|due| now >= due) {
                     self.path_checked = now;
                     return Some(Action::CheckPath);
                 }
@@ -416,8 +419,7 @@ impl Lifecycle {
             });
         let due = match self.phase {
             Phase::Serving => {
-                let path = self.limits.check_path.map(|every| self.path_checked + every);
-                overdue.chain(path).chain(self.idle_end()).min()
+                overdue.chain(self.next_check()).chain(self.idle_end()).min()
             }
             Phase::Stopping(_) => Some(now),
             Phase::Draining { until, .. } => {
@@ -439,6 +441,11 @@ impl Lifecycle {
             Phase::Ended(ending) => Some(ending),
             _ => None,
         }
+    }
+
+    fn next_check(&self) -> Option<Duration> {
+        let every = self.limits.check_path?.max(Self::SHORTEST_CHECK);
+        Some(self.path_checked.saturating_add(every))
     }
 
     fn idle_end(&self) -> Option<Duration> {

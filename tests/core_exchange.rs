@@ -24,3 +24,6 @@ mod receive;
 mod room;
 #[path = "core/exchange/send.rs"]
 mod send;
+#[cfg(feature = "alloc")]
+#[path = "core/exchange/writer.rs"]
+mod writer;

@@ -1,6 +1,6 @@
 //! Sending: nothing is lost, and no message looks whole that is not.
 
-use simple_ipc::client::{self, Delivery};
+use simple_ipc::client::{self, Awaiting, Deadlines, Delivery};
 use simple_ipc::exchange::{Outgoing, Phase, Sending};
 use simple_ipc::server::{self, Reply};
 
@@ -131,4 +131,22 @@ fn delivery() {
     assert!(Delivery::while_sending(sending.sent()).is_retry_safe());
     sending.wrote(1);
     assert!(!Delivery::while_sending(sending.sent()).is_retry_safe());
+}
+
+#[test]
+fn the_nearer_deadline_counts() {
+    let s = core::time::Duration::from_secs;
+    let mut deadlines = Deadlines::default();
+    let limit =
+        |deadlines: &Deadlines, what| deadlines.limit(what, s(3)).map(|limit| limit.as_secs());
+    (deadlines.send, deadlines.wait, deadlines.receive) = (Some(s(1)), Some(s(5)), None);
+    assert_eq!(limit(&deadlines, Awaiting::Room), Some(1));
+    assert_eq!(limit(&deadlines, Awaiting::Answer), Some(5));
+    assert_eq!(limit(&deadlines, Awaiting::Rest), None);
+    deadlines.total = Some(s(5));
+    assert_eq!(limit(&deadlines, Awaiting::Room), Some(1));
+    assert_eq!(limit(&deadlines, Awaiting::Answer), Some(2));
+    assert_eq!(limit(&deadlines, Awaiting::Rest), Some(2));
+    deadlines.total = Some(s(2));
+    assert_eq!(limit(&deadlines, Awaiting::Rest), Some(0), "the time is up");
 }

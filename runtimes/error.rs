@@ -67,6 +67,8 @@ pub enum ErrorKind {
     /// The exchange was aborted on this side: by a failed or cancelled write before, by a
     /// handler's failure or panic, or by the end of the server.
     Aborted,
+    /// An asynchronous call was made outside its runtime, or its runtime has ended.
+    NoRuntime,
     /// The operating system said no; [`source`](core::error::Error::source) says why.
     Io,
 }
@@ -172,6 +174,7 @@ impl fmt::Display for Error {
             ErrorKind::NoAnswer => f.write_str("the server hung up without an answer"),
             ErrorKind::HungUp => f.write_str("the peer hung up"),
             ErrorKind::Aborted => f.write_str("the exchange was aborted on this side"),
+            ErrorKind::NoRuntime => f.write_str("there is no runtime to wait in"),
             ErrorKind::Io => f.write_str("the operating system refused"),
         }?;
         if let (Some(source), false) = (source, matches!(kind, ErrorKind::Message(_))) {
@@ -220,7 +223,7 @@ impl From<Error> for io::Error {
             ErrorKind::Truncated | ErrorKind::NoAnswer => io::ErrorKind::UnexpectedEof,
             ErrorKind::HungUp => io::ErrorKind::BrokenPipe,
             ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
-            ErrorKind::Endpoint(_) | ErrorKind::Io => io::ErrorKind::Other,
+            ErrorKind::Endpoint(_) | ErrorKind::NoRuntime | ErrorKind::Io => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -266,6 +266,39 @@ impl Arriving {
     }
 }
 
+/// Whether handlers come back soon when they are polled. Those that do are polled where
+/// connections are accepted, which saves a task; those that do not would keep everybody else from
+/// being accepted.
+#[cfg(any(feature = "smol", feature = "tokio"))]
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// How many polls must be quick before it is tried again.
+    probation: core::sync::atomic::AtomicU32,
+}
+
+#[cfg(any(feature = "smol", feature = "tokio"))]
+impl Pace {
+    /// What a poll may take: as long as it takes to wake another thread, some times over.
+    const QUICK: Duration = Duration::from_micros(200);
+    const PROBATION: u32 = 64;
+
+    pub(crate) fn is_quick(&self) -> bool {
+        self.probation.load(core::sync::atomic::Ordering::Relaxed) == 0
+    }
+
+    /// A handler was polled for `took`.
+    pub(crate) fn note(&self, took: Duration) {
+        use core::sync::atomic::Ordering::Relaxed;
+
+        // A note that another thread overwrites is no loss.
+        match self.probation.load(Relaxed) {
+            _ if took > Self::QUICK => self.probation.store(Self::PROBATION, Relaxed),
+            0 => {}
+            left => self.probation.store(left - 1, Relaxed),
+        }
+    }
+}
+
 /// What a handler's failure is reported as.
 pub(crate) fn handler_failed(
     serving: &Serving,

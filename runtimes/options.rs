@@ -4,6 +4,7 @@ use core::hash::{BuildHasher as _, Hasher as _};
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use std::hash::RandomState;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,9 +135,10 @@ impl ServerOptions {
         self.limits.exchanges = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
     }
 
+    /// Tells the user of `error`. A panic there must not end what the server still has to do.
     pub(crate) fn report(&self, error: &Error) {
         if let Some(on_error) = &self.on_error {
-            on_error(error);
+            let _ = catch_unwind(AssertUnwindSafe(|| on_error(error)));
         }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+#[cfg(feature = "tokio")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -140,6 +142,15 @@ impl Listener {
                 Err(errno) => Accepted::Failed(errno.into()),
             };
         }
+    }
+
+    /// Whether a connection, or the listener's end, is there to accept. Much cheaper to ask than
+    /// an accept that finds nothing.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_queued(&self) -> bool {
+        let mut fd = [PollFd::new(&self.socket, PollFlags::IN)];
+        // If it cannot be told, accepting tells.
+        poll(&mut fd, Some(&Timespec::default())) != Ok(0)
     }
 
     /// Refuses connections from now on and wakes whoever waits in [`accept`](Self::accept).

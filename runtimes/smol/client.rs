@@ -1,0 +1,397 @@
+//! The client's side.
+
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use ::smol::Timer;
+use ::smol::io::{AsyncRead, AsyncWrite};
+
+use super::socket::{Socket, Trouble, Wait};
+use super::transfer::{self, Inlet, Outlet, Side};
+use crate::Error;
+use crate::client::{self, Awaiting};
+use crate::connect::State;
+use crate::endpoint;
+use crate::exchange::{Done, Incoming, Interrupted, MessageError, Outgoing};
+use crate::runtimes::link::{Attempt, Attempts, Exchange, awaiting};
+use crate::runtimes::options::{ClientOptions, client_setters};
+
+/// A client of one endpoint.
+///
+/// Making one touches nothing; each [`call`](Self::call) connects anew, as the protocol wants
+/// it. It can be used from many tasks at once, and dropping it does nothing.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), simple_ipc::Error> {
+/// let answer = simple_ipc::smol::Client::new("app.ipc").call("status").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    options: ClientOptions,
+    /// There is another processor on which the server can be at work, so looking again a few
+    /// times may get the answer sooner than sleeping and being woken.
+    eager: bool,
+}
+
+impl Client {
+    /// A client of the server at `path`. A relative path is made absolute now.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { options: ClientOptions::new(path.as_ref()), eager: endpoint::has_more_processors() }
+    }
+
+    client_setters!();
+
+    /// What is found at the path. It does not wait, and does not disturb the server.
+    pub fn state(&self) -> State {
+        endpoint::state(self.path())
+    }
+
+    /// Sends `request` and receives the answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up. Whether the request was handled is then unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] says in which phase it happened and [whether the request may have been
+    /// handled](Error::delivery).
+    pub async fn call(&self, request: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        self.connect().await?.call(request).await
+    }
+
+    /// As [`call`](Self::call), into a buffer whose memory is used again. What was in it before
+    /// is gone, whatever the outcome.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call); `answer` then holds some part of the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_into(
+        &self,
+        request: impl AsRef<[u8]>,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.connect().await?.call_into(request, answer).await
+    }
+
+    /// Connects, for one exchange.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up; nothing has been sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Endpoint`](crate::ErrorKind::Endpoint) or
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if nobody took the connection in the time
+    /// allowed.
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        let mut attempts = Attempts::new(&self.options);
+        let stream = loop {
+            match attempts.next() {
+                Attempt::Connected(stream) => break stream,
+                Attempt::RetryAfter(pause) => drop(Timer::after(pause).await),
+                Attempt::GiveUp(error) => return Err(error),
+            }
+        };
+        let exchange = Exchange::new(&attempts);
+        let socket = Socket::new(Arc::new(stream));
+        Ok(Connection(Arc::new(Link { socket, exchange, eager: self.eager })))
+    }
+}
+
+/// A connection to a server, for one exchange. Dropping it hangs up, which the server takes for
+/// a probe.
+#[derive(Debug)]
+pub struct Connection(Arc<Link>);
+
+impl Connection {
+    /// As [`Client::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn call(self, request: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
+        let mut answer = Vec::new();
+        self.call_into(request, &mut answer).await?;
+        Ok(answer)
+    }
+
+    /// As [`Client::call_into`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::call_into`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn call_into(
+        self,
+        request: impl AsRef<[u8]>,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.send(request).await?.read_into(answer).await
+    }
+
+    /// Sends all of `request`; the answer is to be read as it comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up. Unless all of the request had been sent, no handler of
+    /// whole requests sees any of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn send(self, request: impl AsRef<[u8]>) -> Result<Answer, Error> {
+        let Self(link) = self;
+        let sending = link.outgoing().finish(request);
+        let (incoming, _) = transfer::send(&*link, &mut Wait::default(), sending).await?;
+        Ok(Answer::new(link, incoming))
+    }
+
+    /// Begins a request that is written in pieces.
+    pub fn request(self) -> RequestWriter {
+        RequestWriter { outlet: Outlet::new(self.0.outgoing()), link: self.0 }
+    }
+}
+
+/// A request that is written in pieces. Small ones are gathered into full packets;
+/// [`flush`](Self::flush) sends what was gathered.
+///
+/// Its [`AsyncWrite`] copies what it sends, so its writes can be cancelled; its own
+/// [`write_all`](Self::write_all) sends large pieces without a copy. Closing it as an
+/// [`AsyncWrite`] flushes, no more: only [`finish`](Self::finish) ends the request.
+///
+/// Dropping it before that abandons the request: no handler of whole requests sees any of it.
+#[derive(Debug)]
+pub struct RequestWriter<N = client::Answer> {
+    link: Arc<Link>,
+    outlet: Outlet<N>,
+}
+
+impl<N> RequestWriter<N> {
+    /// Writes all of `bytes`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel-safe: if the future is dropped before it is done, the request may be cut
+    /// short, and what follows fails with [`ErrorKind::Aborted`](crate::ErrorKind::Aborted).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`]. The request cannot be continued after an error.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.outlet.write_all(&*self.link, bytes).await
+    }
+
+    /// Sends what was gathered.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: what was not sent yet is sent by the next call of any kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.outlet.flush(&*self.link).await
+    }
+}
+
+impl RequestWriter {
+    /// Ends the request; the answer is to be read as it comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up, as in [`Connection::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub async fn finish(mut self) -> Result<Answer, Error> {
+        let incoming = self.outlet.finish(&*self.link, b"").await?;
+        Ok(Answer::new(self.link, incoming))
+    }
+
+    /// Lets the answer be read while the request is still being written, from another task say.
+    /// For servers that answer before the request is whole: one that does so while nobody reads
+    /// can only wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) if an earlier write has failed, or was
+    /// cancelled, or an [`AsyncWrite`] has not been flushed to its end.
+    pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
+        let Self { link, outlet } = self;
+        let (outlet, incoming) = outlet.split(&*link)?;
+        Ok((RequestWriter { link: link.clone(), outlet }, Answer::new(link, incoming)))
+    }
+}
+
+impl RequestWriter<Done> {
+    /// Ends the request.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, the request may be cut short for good.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](Self::write_all).
+    pub async fn finish(mut self) -> Result<(), Error> {
+        let Done = self.outlet.finish(&*self.link, b"").await?;
+        Ok(())
+    }
+}
+
+impl<N: Unpin> AsyncWrite for RequestWriter<N> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { link, outlet } = &mut *self;
+        outlet.poll_write(&**link, cx, bytes).map_err(Into::into)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { link, outlet } = &mut *self;
+        outlet.poll_flush(&**link, cx).map_err(Into::into)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+/// The answer, read as it comes. End of file means that it is whole; one that the server gave up
+/// ends in an error.
+///
+/// Dropping it hangs up, which the handler can notice.
+#[derive(Debug)]
+pub struct Answer {
+    link: Arc<Link>,
+    inlet: Inlet,
+}
+
+impl Answer {
+    fn new(link: Arc<Link>, incoming: Incoming<Done>) -> Self {
+        let wait = Wait::looking(if link.eager { Link::LOOKS } else { 1 });
+        Self { link, inlet: Inlet::new(incoming, wait) }
+    }
+
+    /// Reads the rest of the answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn read_all(self) -> Result<Vec<u8>, Error> {
+        let mut answer = Vec::new();
+        self.read_into(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// Reads the rest of the answer in the place of what `answer` holds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`].
+    pub async fn read_into(mut self, answer: &mut Vec<u8>) -> Result<(), Error> {
+        answer.clear();
+        poll_fn(|cx| self.inlet.poll_read_into(&*self.link, cx, answer)).await
+    }
+}
+
+impl AsyncRead for Answer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { link, inlet } = &mut *self;
+        inlet.poll_read(&**link, cx, buffer).map_err(Into::into)
+    }
+}
+
+/// A connection, and what is known of its exchange.
+#[derive(Debug)]
+struct Link {
+    socket: Socket,
+    exchange: Exchange,
+    eager: bool,
+}
+
+impl Link {
+    /// How often to look again before sleeping.
+    const LOOKS: u8 = 24;
+
+    fn outgoing(&self) -> Outgoing<client::Answer> {
+        client::stream_limited(self.exchange.answer_limit())
+    }
+}
+
+impl Side for Link {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn send_limit(&self) -> Option<Duration> {
+        self.exchange.limit(Awaiting::Room)
+    }
+
+    fn send_failed(&self, trouble: Trouble, sent: u64) -> Error {
+        match trouble {
+            Trouble::Late(limit) => self.exchange.late(Awaiting::Room, limit, sent),
+            Trouble::Io(error) => self.exchange.send_failed(error, sent),
+        }
+    }
+
+    fn interrupted(&self, why: Interrupted) -> Error {
+        self.exchange.interrupted(why)
+    }
+
+    fn receive_limit(&self, incoming: &Incoming<Done>) -> Option<Duration> {
+        self.exchange.limit(awaiting(incoming))
+    }
+
+    fn receive_failed(&self, trouble: Trouble, incoming: &Incoming<Done>) -> Error {
+        match trouble {
+            Trouble::Late(limit) => self.exchange.late(awaiting(incoming), limit, 0),
+            Trouble::Io(error) => self.exchange.receive_failed(error),
+        }
+    }
+
+    fn malformed(&self, error: MessageError) -> Error {
+        self.exchange.malformed(error)
+    }
+
+    fn ended(&self, incoming: &Incoming<Done>) -> Result<(), Error> {
+        self.exchange.ended(incoming)
+    }
+}

@@ -1,0 +1,168 @@
+//! The task that accepts connections and does what time brings about.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::smol::{Async, Timer};
+
+use super::connection::{Connection, Handle, QUICK, Service};
+use super::control::{Control, Due, Rest};
+use crate::Error;
+use crate::Phase;
+use crate::endpoint::{Accepted, Listener};
+use crate::lifecycle::Action;
+
+/// Accepts, and starts a task with `start` for every connection that is not done with at once.
+pub(super) struct Conductor<K: Handle, S> {
+    service: Arc<Service<K>>,
+    start: S,
+    listener: Async<Listener>,
+    /// Nothing can be accepted any more.
+    is_drained: bool,
+    /// Since the start of the server.
+    paused_until: Option<Duration>,
+    alarm: Option<(Timer, Duration)>,
+    /// The handler's first step took long the last time: it gets tasks of its own, so that it
+    /// does not keep others from being accepted.
+    is_slow: bool,
+    /// The last field, so the last to be dropped.
+    _announce: Announce,
+}
+
+/// Says that the conductor is gone, once everything else of it is.
+struct Announce(Arc<Control>);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        self.0.conducted();
+    }
+}
+
+impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
+    /// How often to look again whether a client that has just connected speaks, before it is
+    /// left alone.
+    const LOOKS: usize = 2;
+
+    pub(super) fn new(service: Arc<Service<K>>, listener: Async<Listener>, start: S) -> Self {
+        let announce = Announce(service.control.clone());
+        Self {
+            service,
+            start,
+            listener,
+            is_drained: false,
+            paused_until: None,
+            alarm: None,
+            is_slow: false,
+            _announce: announce,
+        }
+    }
+
+    /// Ready when the server has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let may_accept = match self.service.control.due() {
+                Due::Action(Action::End(_)) => return Poll::Ready(()),
+                Due::Action(action) => {
+                    self.act(action);
+                    continue;
+                }
+                Due::Nothing { may_accept } => may_accept,
+            };
+            let control = &self.service.control;
+            let is_paused = self.paused_until.is_some_and(|until| control.now() < until);
+            if !is_paused {
+                self.paused_until = None;
+            }
+            let wants_to_accept = !self.is_drained && !is_paused;
+            if wants_to_accept && may_accept && self.poll_accept(cx).is_ready() {
+                continue;
+            }
+            let gated = wants_to_accept && !may_accept;
+            if self.poll_alarm(cx, gated).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        let listener = self.listener.get_ref();
+        match action {
+            Action::CheckPath if !listener.is_in_place() => self.service.control.path_lost(),
+            Action::Stop(_) => {
+                listener.unpublish();
+                listener.shut_down();
+            }
+            _ => {}
+        }
+    }
+
+    /// Ready when a connection has been accepted, or could not be.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let accepted = match self.listener.poll_readable(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => self.listener.get_ref().accept(),
+            Poll::Ready(Err(error)) => Accepted::Failed(error),
+        };
+        let control = &self.service.control;
+        match accepted {
+            Accepted::Stream(stream) => {
+                // Offering the processor pays only while no other client needs it.
+                let looks = if control.load().running == 0 { Self::LOOKS } else { 0 };
+                if let Some(connection) = Connection::new(&self.service, stream, looks, cx) {
+                    self.serve(connection, cx);
+                }
+            }
+            Accepted::Nothing => {}
+            Accepted::Shortage => {
+                if let Some(pause) = control.shortage() {
+                    self.paused_until = Some(control.now() + pause);
+                }
+            }
+            Accepted::Stopped => {
+                self.is_drained = true;
+                control.backlog_drained();
+            }
+            Accepted::Failed(error) => {
+                self.is_drained = true;
+                let path = &self.service.serving.path;
+                control.failed(Error::io(Phase::Accept, path, error));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// A handler that can finish at once does so here; whatever takes longer becomes a task.
+    fn serve(&mut self, mut connection: Connection<K>, cx: &mut Context<'_>) {
+        if connection.is_running() && !self.is_slow {
+            let begun = Instant::now();
+            let polled = connection.poll_on(cx);
+            self.is_slow = begun.elapsed() > QUICK;
+            if polled.is_ready() {
+                return;
+            }
+        }
+        (self.start)(connection);
+    }
+
+    /// Ready when something is due.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, gated: bool) -> Poll<()> {
+        let control = &self.service.control;
+        let at = self.alarm.as_ref().map(|(_, at)| *at);
+        let Rest::Until(until) = control.rest(cx.waker(), gated, at, self.paused_until) else {
+            return Poll::Ready(());
+        };
+        if at != until {
+            self.alarm =
+                until.map(|until| (Timer::after(until.saturating_sub(control.now())), until));
+        }
+        let Some((timer, _)) = &mut self.alarm else { return Poll::Pending };
+        let alarmed = Pin::new(timer).poll(cx);
+        if alarmed.is_ready() {
+            self.alarm = None;
+        }
+        alarmed.map(drop)
+    }
+}

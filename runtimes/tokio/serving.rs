@@ -1,0 +1,706 @@
+//! What the tasks of a server share, and what each of them does.
+//!
+//! One task *accepts*, and goes through an exchange there and then if the request is whole at
+//! once and its handler is quick. Every connection that has not sent a whole request has a small
+//! task of its own that *waits* for it. The *keeper* does what time brings about. An exchange
+//! that is not done at its handler's first poll becomes a task too.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+use std::vec::Vec;
+
+use ::tokio::io::Interest;
+use ::tokio::io::unix::AsyncFd;
+use ::tokio::sync::{Notify, watch};
+use ::tokio::task::AbortHandle;
+use ::tokio::time;
+
+use super::exchange::{Finished, Link};
+use super::socket;
+use crate::endpoint::{Accepted, Listener, Stream};
+use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
+use crate::runtimes::link::{Arriving, Pace, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::options::ServerOptions;
+use crate::{Error, Phase};
+
+type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+pub(super) type BoxFuture = Pin<Box<dyn Future<Output = Result<Finished, BoxError>> + Send>>;
+
+/// The user's handler, whichever kind it is.
+pub(super) trait Handler:
+    Fn(Arriving, Arc<Link>) -> BoxFuture + Send + Sync + 'static
+{
+}
+
+impl<H: Fn(Arriving, Arc<Link>) -> BoxFuture + Send + Sync + 'static> Handler for H {}
+
+/// How a server ended.
+#[derive(Debug)]
+pub(super) struct End {
+    ending: Ending,
+    failure: Mutex<Option<Error>>,
+}
+
+impl End {
+    pub(super) fn result(&self) -> Result<Ending, Error> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(self.ending), Err)
+    }
+
+    /// Whether exchanges were aborted, so that their tasks may still have to notice.
+    pub(super) fn has_aborted(&self) -> bool {
+        self.ending.aborted > 0
+    }
+}
+
+/// What the tasks of a server share. It is gone when the last of them is.
+pub(super) struct Shared {
+    listener: AsyncFd<Listener>,
+    options: ServerOptions,
+    serving: Arc<Serving>,
+    streaming: bool,
+    handler: Box<dyn Handler<Output = BoxFuture>>,
+    pace: Pace,
+    start: Instant,
+    state: Mutex<State>,
+    /// Accepting is allowed again.
+    place_free: Notify,
+    /// Something may be due before the keeper wakes by itself.
+    due: Notify,
+    end: watch::Sender<Option<End>>,
+}
+
+struct State {
+    lifecycle: Lifecycle,
+    /// By ticket.
+    waiting: Vec<Option<Waiting>>,
+    /// The number of the last connection that had to wait.
+    last_waiting: u64,
+    /// Connections that were taken out of `waiting` to see what has come: not known to the
+    /// lifecycle for the moment, but not to be forgotten.
+    in_hand: usize,
+    /// Tasks of connections that may not be read for the moment.
+    held: Vec<Waker>,
+    /// Requests without a place, in order.
+    queue: VecDeque<Ready>,
+    /// Exchanges under way, by place.
+    running: Vec<Option<Running>>,
+    free_places: Vec<usize>,
+    /// The accepting task waits until it may accept.
+    accepting_held: bool,
+    /// When the keeper wakes by itself.
+    keeper_wakes: Option<Duration>,
+    /// Nothing may begin any more.
+    aborted: bool,
+    failure: Option<Error>,
+}
+
+/// A connection whose request is not there yet.
+struct Waiting {
+    stream: AsyncFd<Stream>,
+    /// What has come of the request, if anything has.
+    arriving: Option<Box<Arriving>>,
+    /// Tells it from others that have its ticket before or after it.
+    number: u64,
+    task: AbortHandle,
+}
+
+/// A request whose exchange can begin.
+struct Ready {
+    arriving: Arriving,
+    stream: Stream,
+}
+
+/// An exchange under way.
+struct Running {
+    link: Arc<Link>,
+    /// None while its handler is polled for the first time.
+    task: Option<AbortHandle>,
+}
+
+impl State {
+    fn new(lifecycle: Lifecycle) -> Self {
+        Self {
+            lifecycle,
+            waiting: Vec::new(),
+            last_waiting: 0,
+            in_hand: 0,
+            held: Vec::new(),
+            queue: VecDeque::new(),
+            running: Vec::new(),
+            free_places: Vec::new(),
+            accepting_held: false,
+            keeper_wakes: None,
+            aborted: false,
+            failure: None,
+        }
+    }
+
+    fn take_waiting(&mut self, ticket: Ticket) -> Option<Waiting> {
+        self.waiting.get_mut(ticket.index()).and_then(Option::take)
+    }
+
+    fn put_waiting(&mut self, ticket: Ticket, waiting: Waiting) {
+        if self.waiting.len() <= ticket.index() {
+            self.waiting.resize_with(ticket.index() + 1, || None);
+        }
+        self.waiting[ticket.index()] = Some(waiting);
+    }
+}
+
+impl Shared {
+    /// How often the accepting task looks again whether a client that has just connected speaks,
+    /// before it leaves it to a task of its own. Each time it offers the processor, so that a
+    /// client on the same one can speak.
+    const LOOKS: usize = 2;
+
+    /// So many connections are accepted before other tasks have a turn.
+    const ROUND: usize = 32;
+
+    /// Starts to serve.
+    pub(super) fn start(
+        listener: Listener,
+        options: ServerOptions,
+        streaming: bool,
+        handler: Box<dyn Handler<Output = BoxFuture>>,
+    ) -> io::Result<(Weak<Self>, watch::Receiver<Option<End>>)> {
+        listener.set_nonblocking(true)?;
+        let serving = Serving {
+            path: listener.path().clone(),
+            send: options.send,
+            receive: options.limits.receive,
+        };
+        let (end, ended) = watch::channel(None);
+        let shared = Arc::new(Self {
+            listener: socket::watch(listener, Interest::READABLE)?,
+            serving: Arc::new(serving),
+            streaming,
+            handler,
+            pace: Pace::default(),
+            start: Instant::now(),
+            state: Mutex::new(State::new(Lifecycle::new(options.limits, Duration::ZERO))),
+            options,
+            place_free: Notify::new(),
+            due: Notify::new(),
+            end,
+        });
+        let weak = Arc::downgrade(&shared);
+        ::tokio::spawn(shared.clone().accept());
+        ::tokio::spawn(shared.keep());
+        Ok((weak, ended))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What panics is the user's code, and that runs without the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn stop(&self, reason: Reason) {
+        let mut state = self.lock();
+        state.lifecycle.handle_stop(reason);
+        self.settle(&state);
+    }
+
+    /// Wakes the keeper if something is due before it wakes by itself.
+    fn settle(&self, state: &State) {
+        let now = self.now();
+        if let Some(after) = state.lifecycle.wake_after(now) {
+            if state.keeper_wakes.is_none_or(|wakes| now + after < wakes) {
+                self.due.notify_one();
+            }
+        }
+    }
+}
+
+/// Accepting.
+impl Shared {
+    async fn accept(self: Arc<Self>) {
+        loop {
+            // Ready at once if it has not been cleared since.
+            let mut ready = match self.listener.readable().await {
+                Ok(ready) => ready,
+                Err(error) => return self.fail(error),
+            };
+            for turn in 1.. {
+                let Some(alone) = self.wait_for_place().await else { return };
+                match ready.get_inner().accept() {
+                    Accepted::Stream(stream) => self.welcome(stream, alone),
+                    Accepted::Nothing => {}
+                    Accepted::Shortage => self.relieve().await,
+                    Accepted::Stopped => return self.backlog_is_drained(&mut self.lock()),
+                    Accepted::Failed(error) => return self.fail(error),
+                }
+                if !socket::is_readable(&self.listener) {
+                    // An event that came since `ready` is not cleared by this.
+                    ready.clear_ready();
+                    break;
+                }
+                if turn % Self::ROUND == 0 {
+                    ::tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Waits until accepting is allowed; `None` when the server has ended. Tells whether nothing
+    /// else is under way.
+    async fn wait_for_place(&self) -> Option<bool> {
+        loop {
+            {
+                let mut state = self.lock();
+                if state.lifecycle.ending().is_some() {
+                    return None;
+                }
+                state.accepting_held = !state.lifecycle.may_accept();
+                if !state.accepting_held {
+                    return Some(state.lifecycle.load().running == 0);
+                }
+            }
+            self.place_free.notified().await;
+        }
+    }
+
+    fn backlog_is_drained(&self, state: &mut State) {
+        state.lifecycle.handle_backlog_drained();
+        self.settle(state);
+    }
+
+    fn fail(&self, error: io::Error) {
+        let mut state = self.lock();
+        state.failure.get_or_insert(Error::io(Phase::Accept, &self.serving.path, error));
+        state.lifecycle.handle_stop(Reason::Failed);
+        self.backlog_is_drained(&mut state);
+    }
+
+    /// Makes room for a connection that the system has no descriptor for.
+    async fn relieve(self: &Arc<Self>) {
+        let pause = {
+            let mut state = self.lock();
+            match state.lifecycle.handle_shortage(self.now()) {
+                Shortage::Evict(ticket) => {
+                    self.let_go(state, ticket);
+                    return;
+                }
+                Shortage::Pause(pause) => {
+                    state.accepting_held = true;
+                    pause
+                }
+            }
+        };
+        let _ = time::timeout(pause, self.place_free.notified()).await;
+    }
+
+    /// A client has connected.
+    fn welcome(self: &Arc<Self>, stream: Stream, alone: bool) {
+        let mut arriving = Arriving::new(&self.options, self.streaming);
+        let mut progress = arriving.receive(&stream, &self.serving);
+        // Offering the processor pays only while no other client needs it.
+        let looks = if alone { Self::LOOKS } else { 0 };
+        for _ in 0..looks {
+            if !matches!(progress, Progress::Pending) || socket::is_readable(&self.listener) {
+                break;
+            }
+            thread::yield_now();
+            progress = arriving.receive(&stream, &self.serving);
+        }
+        match progress {
+            Progress::Ready => {
+                self.begin(Ready { arriving, stream }, self.pace.is_quick());
+            }
+            Progress::Pending => self.keep_waiting(arriving, stream),
+            Progress::Gone(Some(error)) => self.options.report(&error),
+            Progress::Gone(None) => {}
+        }
+    }
+}
+
+/// Waiting for requests.
+impl Shared {
+    /// Leaves a connection to a task of its own.
+    fn keep_waiting(self: &Arc<Self>, arriving: Arriving, stream: Stream) {
+        let stream = match socket::watch(stream, Interest::READABLE) {
+            Ok(stream) => stream,
+            Err(error) => {
+                return self.options.report(&self.serving.failed(Phase::Receive, error));
+            }
+        };
+        let begun = arriving.has_begun();
+        let mut state = self.lock();
+        let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
+        state.last_waiting += 1;
+        let number = state.last_waiting;
+        let task = ::tokio::spawn(self.clone().wait(ticket, number)).abort_handle();
+        let arriving = begun.then(|| Box::new(arriving));
+        let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
+        state.put_waiting(ticket, Waiting { stream, arriving, number, task });
+        self.settle(&state);
+        self.part(state, evicted);
+    }
+
+    /// What the task of a waiting connection does. There are many of them, so it holds little.
+    async fn wait(self: Arc<Self>, mut ticket: Ticket, number: u64) {
+        while let Some(waiting) = poll_fn(|cx| self.poll_waiting(cx, ticket, number)).await {
+            match self.hear(waiting) {
+                Some(again) => ticket = again,
+                None => return,
+            }
+        }
+    }
+
+    /// Ready when the connection has something to receive, and must see to it; with `None` if
+    /// somebody else has taken it.
+    fn poll_waiting(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        number: u64,
+    ) -> Poll<Option<Waiting>> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let place = state.waiting.get_mut(ticket.index());
+        let Some(place) = place.filter(|w| w.as_ref().is_some_and(|w| w.number == number)) else {
+            return Poll::Ready(None);
+        };
+        if !state.lifecycle.may_read() {
+            state.held.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let waiting = place.as_ref().expect("it was there");
+        // It may turn out not to be ready; then this is what is to be waited for anew. A failure
+        // shows when it is received from.
+        if let Ok(mut ready) = ready!(waiting.stream.poll_read_ready(cx)) {
+            ready.clear_ready();
+        }
+        state.lifecycle.handle_leave(ticket, self.now());
+        state.in_hand += 1;
+        Poll::Ready(place.take())
+    }
+
+    /// A waiting connection can be read. Gives its new ticket if it must go on waiting.
+    fn hear(self: &Arc<Self>, waiting: Waiting) -> Option<Ticket> {
+        let _in_hand = InHand(self);
+        let Waiting { stream, arriving, number, task } = waiting;
+        let mut arriving = self.unbox(arriving);
+        match arriving.receive(stream.get_ref(), &self.serving) {
+            Progress::Ready => {
+                self.begin(Ready { arriving, stream: stream.into_inner() }, true);
+                None
+            }
+            Progress::Pending => {
+                let begun = arriving.has_begun();
+                let arriving = begun.then(|| Box::new(arriving));
+                let mut state = self.lock();
+                let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
+                let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
+                state.put_waiting(ticket, Waiting { stream, arriving, number, task });
+                self.settle(&state);
+                self.part(state, evicted);
+                Some(ticket)
+            }
+            Progress::Gone(error) => {
+                error.iter().for_each(|error| self.options.report(error));
+                None
+            }
+        }
+    }
+
+    /// Closes the waiting connection of `ticket`, which is no longer valid.
+    fn let_go(self: &Arc<Self>, mut state: MutexGuard<'_, State>, ticket: Ticket) {
+        let waiting = state.take_waiting(ticket);
+        self.part(state, waiting);
+    }
+
+    /// Closes a connection that waited, unless its request has come at the last moment.
+    fn part(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waiting: Option<Waiting>) {
+        let Some(Waiting { stream, arriving, number: _, task }) = waiting else { return };
+        state.in_hand += 1;
+        drop(state);
+        let _in_hand = InHand(self);
+        task.abort();
+        let stream = stream.into_inner();
+        stream.shut_down_reading();
+        let mut arriving = self.unbox(arriving);
+        match arriving.receive(&stream, &self.serving) {
+            Progress::Ready => self.begin(Ready { arriving, stream }, false),
+            Progress::Gone(Some(error)) => self.options.report(&error),
+            Progress::Pending | Progress::Gone(None) => {}
+        }
+    }
+
+    fn unbox(&self, arriving: Option<Box<Arriving>>) -> Arriving {
+        arriving.map_or_else(|| Arriving::new(&self.options, self.streaming), |arriving| *arriving)
+    }
+}
+
+/// A connection that the lifecycle does not know of for the moment: the server must not end
+/// before it is seen whether its request has come.
+struct InHand<'s>(&'s Shared);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.in_hand -= 1;
+        if state.lifecycle.is_stopping() {
+            self.0.due.notify_one();
+        }
+    }
+}
+
+/// Exchanges.
+impl Shared {
+    /// Begins an exchange, or puts it into the queue.
+    fn begin(self: &Arc<Self>, ready: Ready, in_place: bool) {
+        let mut state = self.lock();
+        if state.aborted {
+            return;
+        }
+        match state.lifecycle.handle_request() {
+            Admission::Run => {
+                let exchange = self.enter(&mut state, ready);
+                drop(state);
+                self.run(exchange, in_place);
+            }
+            Admission::Queue => state.queue.push_back(ready),
+        }
+    }
+
+    /// Notes an exchange as under way, so that it can be aborted.
+    fn enter(self: &Arc<Self>, state: &mut State, Ready { arriving, stream }: Ready) -> Exchange {
+        let link = Arc::new(Link::new(stream, self.serving.clone()));
+        let running = Some(Running { link: link.clone(), task: None });
+        let place = match state.free_places.pop() {
+            Some(place) => {
+                state.running[place] = running;
+                place
+            }
+            None => {
+                state.running.push(running);
+                state.running.len() - 1
+            }
+        };
+        Exchange { shared: self.clone(), link, place, step: Step::Arrived(arriving) }
+    }
+
+    /// Goes through an exchange: here, if its handler is done at its first poll and `in_place`
+    /// allows for that, otherwise in a task of its own. Then through those that it hands its
+    /// place to.
+    fn run(self: &Arc<Self>, mut exchange: Exchange, mut in_place: bool) {
+        loop {
+            if in_place {
+                // Whoever takes it over polls it again at once, so nobody needs to be woken.
+                if let Poll::Ready(finished) =
+                    exchange.poll(&mut Context::from_waker(Waker::noop()))
+                {
+                    match self.leave(exchange, finished) {
+                        Some(next) => exchange = next,
+                        None => return,
+                    }
+                    in_place = self.pace.is_quick();
+                    continue;
+                }
+            }
+            let place = exchange.place;
+            let shared = self.clone();
+            // The lock keeps the exchange from leaving its place before its task is noted there.
+            let mut state = self.lock();
+            let task = ::tokio::spawn(async move {
+                let finished = poll_fn(|cx| exchange.poll(cx)).await;
+                if let Some(next) = shared.leave(exchange, finished) {
+                    shared.run(next, true);
+                }
+            });
+            match state.running.get_mut(place) {
+                Some(Some(running)) => running.task = Some(task.abort_handle()),
+                _ => task.abort(), // It was aborted meanwhile.
+            }
+            return;
+        }
+    }
+
+    /// An exchange has ended. Gives the one that has its place now.
+    fn leave(self: &Arc<Self>, exchange: Exchange, finished: Option<Finished>) -> Option<Exchange> {
+        let place = exchange.place;
+        let mut state = self.lock();
+        if state.aborted {
+            return None;
+        }
+        state.running[place] = None;
+        state.free_places.push(place);
+        if let Some(Finished { stop: true }) = finished {
+            state.lifecycle.handle_stop(Reason::Quit);
+        }
+        let next = match state.lifecycle.handle_end(self.now()) {
+            Place::HandOver => state.queue.pop_front(),
+            Place::Free => None,
+        };
+        let next = next.map(|ready| self.enter(&mut state, ready));
+        if state.accepting_held {
+            self.place_free.notify_one();
+        }
+        if state.lifecycle.may_read() {
+            state.held.drain(..).for_each(Waker::wake);
+        }
+        self.settle(&state);
+        next
+    }
+}
+
+/// An exchange under way. Dropping it before its end aborts it.
+struct Exchange {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    place: usize,
+    step: Step,
+}
+
+enum Step {
+    Arrived(Arriving),
+    Handled(BoxFuture),
+    Over,
+}
+
+impl Exchange {
+    /// Polls the handler. Ready with `None` if it failed, and then nothing more is sent.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished>> {
+        let Self { shared, link, place: _, step } = self;
+        let begun = Instant::now();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            if let Step::Arrived(_) = step {
+                let Step::Arrived(arriving) = core::mem::replace(step, Step::Over) else {
+                    unreachable!()
+                };
+                *step = Step::Handled((shared.handler)(arriving, link.clone()));
+            }
+            let Step::Handled(future) = step else { return Poll::Pending };
+            let handled = ready!(future.as_mut().poll(cx));
+            // Here, for dropping what is the user's may panic as well.
+            *step = Step::Over;
+            Poll::Ready(handled)
+        }));
+        shared.pace.note(begun.elapsed());
+        let error = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(finished))) => return Poll::Ready(Some(finished)),
+            Ok(Poll::Ready(Err(error))) => handler_failed(&shared.serving, error),
+            Err(panic) => {
+                let future = core::mem::replace(step, Step::Over);
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+                handler_panicked(&shared.serving, &*panic)
+            }
+        };
+        link.socket.stream().shut_down();
+        shared.options.report(&error);
+        Poll::Ready(None)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !matches!(self.step, Step::Over) {
+            // Whoever else may hold the reply: nothing more is sent.
+            self.link.socket.stream().shut_down();
+        }
+    }
+}
+
+/// What time brings about.
+impl Shared {
+    async fn keep(self: Arc<Self>) {
+        while self.do_what_is_due().await {
+            let wait = {
+                let mut state = self.lock();
+                let now = self.now();
+                let after = state.lifecycle.wake_after(now);
+                // While a connection is in hand, nothing is decided about the end; whoever has it
+                // in hand says when it no longer is.
+                let after = after.filter(|_| !state.must_not_end());
+                state.keeper_wakes = after.map(|after| now + after);
+                after
+            };
+            match wait {
+                Some(after) => drop(time::timeout(after, self.due.notified()).await),
+                None => self.due.notified().await,
+            }
+        }
+    }
+
+    /// Does what the lifecycle says is due; `false` when the server has ended.
+    async fn do_what_is_due(self: &Arc<Self>) -> bool {
+        while let Some(action) = self.next_action() {
+            match action {
+                Action::Close(ticket) => self.let_go(self.lock(), ticket),
+                Action::CheckPath => {
+                    if !self.listener.get_ref().is_in_place() {
+                        self.lock().lifecycle.handle_path_lost();
+                    }
+                }
+                Action::Stop(_) => {
+                    // It may have to wait for another server that starts or ends.
+                    let shared = self.clone();
+                    let unpublish = move || shared.listener.get_ref().unpublish();
+                    // If the runtime ends meanwhile, the listener's drop does it.
+                    let _ = ::tokio::task::spawn_blocking(unpublish).await;
+                    self.listener.get_ref().shut_down();
+                }
+                Action::Abort => self.abort(),
+                Action::End(ending) => {
+                    let failure = Mutex::new(self.lock().failure.take());
+                    self.end.send_replace(Some(End { ending, failure }));
+                    self.place_free.notify_one();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn next_action(&self) -> Option<Action> {
+        let mut state = self.lock();
+        if state.must_not_end() { None } else { state.lifecycle.poll(self.now()) }
+    }
+
+    fn abort(&self) {
+        let mut state = self.lock();
+        state.aborted = true;
+        let running = core::mem::take(&mut state.running);
+        let queue = core::mem::take(&mut state.queue);
+        drop(state);
+        drop(queue);
+        for Running { link, task } in running.into_iter().flatten() {
+            link.socket.stream().shut_down();
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl State {
+    fn must_not_end(&self) -> bool {
+        self.in_hand > 0 && self.lifecycle.is_stopping()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("listener", &self.listener)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

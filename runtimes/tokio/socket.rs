@@ -1,0 +1,223 @@
+//! A connection, and waiting for it.
+
+use core::future::Future as _;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, OnceLock};
+
+use ::tokio::io::Interest;
+use ::tokio::io::unix::AsyncFd;
+use ::tokio::runtime::Handle;
+use ::tokio::time::Sleep;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::endpoint::Stream;
+use crate::exchange::Sending;
+
+/// Has the runtime watch `source`.
+///
+/// # Errors
+///
+/// If there is no runtime, or the system cannot watch one more descriptor.
+// tokio deprecates this constructor because it trusts a foreign `AsRawFd`; the successor is unsafe
+// and too new to ask for. What is watched here owns its descriptor and never changes it.
+#[allow(deprecated)]
+pub(super) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    Handle::try_current().map_err(io::Error::other)?;
+    AsyncFd::with_interest(source, interest)
+}
+
+/// Whether something can be received, or accepted. Much cheaper to ask than an accept that finds
+/// nothing.
+pub(super) fn is_readable(source: &impl AsFd) -> bool {
+    let mut fd = [PollFd::new(source, PollFlags::IN)];
+    // If it cannot be told, trying tells.
+    poll(&mut fd, Some(&Timespec::default())) != Ok(0)
+}
+
+/// A connection, which the runtime watches from the first time that it must wait.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// The same stream; its own handle, so that it cannot be closed while it is watched.
+    watched: OnceLock<AsyncFd<Arc<Stream>>>,
+    stream: Arc<Stream>,
+    /// What to watch for if the first wait is for something to receive.
+    reading: Interest,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Direction {
+    Receive,
+    Send,
+}
+
+/// Why nothing came of it.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Failed(io::Error),
+    /// Nothing moved for this long.
+    Late(Duration),
+}
+
+pub(super) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+impl Socket {
+    /// A connection on which, once it is read from, nothing more is written. (Watching for room
+    /// that nobody needs would wake the runtime for nothing.)
+    pub(super) fn reading_last(stream: Stream) -> Self {
+        Self { watched: OnceLock::new(), stream: Arc::new(stream), reading: Interest::READABLE }
+    }
+
+    /// A connection that is read and written in any order.
+    pub(super) fn reading_and_writing(stream: Stream) -> Self {
+        Self { reading: BOTH, ..Self::reading_last(stream) }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The watched stream. `interest` counts only the first time.
+    pub(super) fn watched(&self, interest: Interest) -> io::Result<&AsyncFd<Arc<Stream>>> {
+        if let Some(watched) = self.watched.get() {
+            return Ok(watched);
+        }
+        match watch(self.stream.clone(), interest) {
+            Ok(watched) => Ok(self.watched.get_or_init(|| watched)),
+            // Another thread may have been quicker, for one descriptor is watched only once.
+            Err(error) => self.watched.get().ok_or(error),
+        }
+    }
+
+    /// Does `attempt`, or waits until it does not block any more, for `limit` at the most.
+    pub(super) fn poll_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut Wait,
+        direction: Direction,
+        limit: impl FnOnce() -> Option<Duration>,
+        mut attempt: impl FnMut(&Stream) -> io::Result<T>,
+    ) -> Poll<Result<T, Trouble>> {
+        ready!(wait.poll_turn(cx));
+        match attempt(&self.stream) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => {
+                wait.sleep = None;
+                return Poll::Ready(result.map_err(Trouble::Failed));
+            }
+        }
+        if wait.looks > 0 {
+            wait.looks -= 1;
+            std::thread::yield_now();
+            // A future that is polled once: it wakes this task after the others had a turn.
+            let _ = pin!(::tokio::task::yield_now()).poll(cx);
+            return Poll::Pending;
+        }
+        let watched = match direction {
+            Direction::Receive => self.watched(self.reading),
+            Direction::Send => self.watched(BOTH),
+        };
+        let watched = watched.map_err(Trouble::Failed)?;
+        loop {
+            let ready = match direction {
+                Direction::Receive => watched.poll_read_ready(cx),
+                Direction::Send => watched.poll_write_ready(cx),
+            };
+            let Poll::Ready(guard) = ready else {
+                return wait.poll_late(cx, limit).map(|limit| Err(Trouble::Late(limit)));
+            };
+            // Not ready after all: that is noted, and waited for.
+            if let Ok(result) =
+                guard.map_err(Trouble::Failed)?.try_io(|watched| attempt(watched.get_ref()))
+            {
+                wait.sleep = None;
+                return Poll::Ready(result.map_err(Trouble::Failed));
+            }
+        }
+    }
+
+    /// Sends what remains of `sending`.
+    pub(super) fn poll_send<B: AsRef<[u8]>, N>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut Wait,
+        limit: impl Fn() -> Option<Duration>,
+        sending: &mut Sending<B, N>,
+    ) -> Poll<Result<(), Trouble>> {
+        while !sending.is_done() {
+            let send = |stream: &Stream| stream.send(sending.slices());
+            let sent = ready!(self.poll_io(cx, wait, Direction::Send, &limit, send))?;
+            sending.wrote(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the peer has closed its end.
+    pub(super) async fn peer_left(&self) {
+        while !self.stream.peer_has_left() {
+            // The end of the peer is an event of both directions. That of sending is used here
+            // for it has no other user meanwhile who could miss one.
+            let ready = match self.watched(BOTH) {
+                Ok(watched) => watched.ready(Interest::WRITABLE).await,
+                Err(error) => Err(error),
+            };
+            match ready {
+                Ok(_) if self.stream.peer_has_left() => return,
+                Ok(mut guard) => guard.clear_ready(),
+                // It cannot be watched, so it is looked at from time to time.
+                Err(_) => ::tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+/// How far the wait of one side for one direction has come.
+#[derive(Debug, Default)]
+pub(super) struct Wait {
+    /// Made when nothing else is left to do but wait.
+    sleep: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// How often to look again before watching.
+    looks: u8,
+    /// How much was moved since others had a turn.
+    moved: u8,
+}
+
+impl Wait {
+    /// So much is moved at a time without a break, however fast the peer is.
+    const TURN: u8 = 64;
+
+    /// Looks again `looks` times, letting others have the processor, before it waits.
+    pub(super) fn with_looks(looks: u8) -> Self {
+        Self { looks, ..Self::default() }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.moved == Self::TURN {
+            self.moved = 0;
+            let _ = pin!(::tokio::task::yield_now()).poll(cx);
+            return Poll::Pending;
+        }
+        self.moved += 1;
+        Poll::Ready(())
+    }
+
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: impl FnOnce() -> Option<Duration>,
+    ) -> Poll<Duration> {
+        let (limit, sleep) = match &mut self.sleep {
+            Some(sleep) => sleep,
+            None => {
+                let Some(limit) = limit() else { return Poll::Pending };
+                self.sleep.insert((limit, Box::pin(::tokio::time::sleep(limit))))
+            }
+        };
+        sleep.as_mut().poll(cx).map(|()| *limit)
+    }
+}

@@ -10,6 +10,7 @@
 //! | [`pkt_line`] | packets: decoding across any split, encoding as slices | nothing |
 //! | [`exchange`], [`client`], [`server`] | the phases of an exchange, as types | nothing |
 //! | [`connect`] | when to try again, and when to give up | nothing |
+//! | [`pipe_name`] | what a pipe is called on Windows | nothing |
 //! | `lifecycle` | whom a server accepts, keeps waiting and lets go, and when it ends | `alloc` |
 //! | `endpoint` | the rendezvous: paths, taking over, states | a runtime |
 //! | `blocking`, `tokio`, `smol` | client and server, alike name for name | the feature |
@@ -110,6 +111,7 @@ pub mod connect;
 pub mod exchange;
 #[cfg(feature = "alloc")]
 pub mod lifecycle;
+pub mod pipe_name;
 pub mod pkt_line;
 pub mod server;
 

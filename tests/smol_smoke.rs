@@ -537,7 +537,7 @@ fn an_executor_of_ones_own() {
         assert_eq!(error.kind(), ErrorKind::Truncated);
         silent.call("ping").await.unwrap_err();
         let error: Error = running.join().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Aborted);
+        assert_eq!(error.kind(), ErrorKind::NoRuntime);
     });
     drop(running);
 }

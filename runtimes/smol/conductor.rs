@@ -4,11 +4,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
-use std::time::Instant;
 
-use ::smol::{Async, Timer};
+use ::smol::{Async, Task, Timer};
 
-use super::connection::{Connection, Handle, QUICK, Service};
+use super::connection::{Connection, Handle, Service};
 use super::control::{Control, Due, Rest};
 use crate::Error;
 use crate::Phase;
@@ -19,15 +18,16 @@ use crate::lifecycle::Action;
 pub(super) struct Conductor<K: Handle, S> {
     service: Arc<Service<K>>,
     start: S,
-    listener: Async<Listener>,
+    listener: Arc<Async<Listener>>,
+    /// On its way to stop: the path is being taken away, which may have to wait for a lock.
+    unpublishing: Option<Task<()>>,
+    /// Nobody can connect any more.
+    is_shut: bool,
     /// Nothing can be accepted any more.
     is_drained: bool,
     /// Since the start of the server.
     paused_until: Option<Duration>,
     alarm: Option<(Timer, Duration)>,
-    /// The handler's first step took long the last time: it gets tasks of its own, so that it
-    /// does not keep others from being accepted.
-    is_slow: bool,
     /// The last field, so the last to be dropped.
     _announce: Announce,
 }
@@ -51,11 +51,12 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         Self {
             service,
             start,
-            listener,
+            listener: Arc::new(listener),
+            unpublishing: None,
+            is_shut: false,
             is_drained: false,
             paused_until: None,
             alarm: None,
-            is_slow: false,
             _announce: announce,
         }
     }
@@ -71,6 +72,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
                 }
                 Due::Nothing { may_accept } => may_accept,
             };
+            self.poll_unpublished(cx);
             let control = &self.service.control;
             let is_paused = self.paused_until.is_some_and(|until| control.now() < until);
             if !is_paused {
@@ -88,14 +90,26 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     }
 
     fn act(&mut self, action: Action) {
-        let listener = self.listener.get_ref();
         match action {
-            Action::CheckPath if !listener.is_in_place() => self.service.control.path_lost(),
+            Action::CheckPath if !self.listener.get_ref().is_in_place() => {
+                self.service.control.path_lost();
+            }
             Action::Stop(_) => {
-                listener.unpublish();
-                listener.shut_down();
+                let listener = self.listener.clone();
+                let unpublish = move || listener.get_ref().unpublish();
+                self.unpublishing = Some(::smol::unblock(unpublish));
             }
             _ => {}
+        }
+    }
+
+    /// Once the path is gone, refuses whoever still has it open.
+    fn poll_unpublished(&mut self, cx: &mut Context<'_>) {
+        let Some(unpublishing) = &mut self.unpublishing else { return };
+        if Pin::new(unpublishing).poll(cx).is_ready() {
+            self.unpublishing = None;
+            self.listener.get_ref().shut_down();
+            self.is_shut = true;
         }
     }
 
@@ -115,13 +129,14 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
                     self.serve(connection, cx);
                 }
             }
-            Accepted::Nothing => {}
+            // What was queued has been accepted, and no more can be.
+            Accepted::Nothing if !self.is_shut => {}
             Accepted::Shortage => {
                 if let Some(pause) = control.shortage() {
                     self.paused_until = Some(control.now() + pause);
                 }
             }
-            Accepted::Stopped => {
+            Accepted::Nothing | Accepted::Stopped => {
                 self.is_drained = true;
                 control.backlog_drained();
             }
@@ -136,15 +151,10 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
 
     /// A handler that can finish at once does so here; whatever takes longer becomes a task.
     fn serve(&mut self, mut connection: Connection<K>, cx: &mut Context<'_>) {
-        if connection.is_running() && !self.is_slow {
-            let begun = Instant::now();
-            let polled = connection.poll_on(cx);
-            self.is_slow = begun.elapsed() > QUICK;
-            if polled.is_ready() {
-                return;
-            }
+        let here = connection.is_running() && self.service.pace.is_quick();
+        if !(here && connection.poll_on(cx).is_ready()) {
+            (self.start)(connection);
         }
-        (self.start)(connection);
     }
 
     /// Ready when something is due.

@@ -2,20 +2,20 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use super::control::{Control, Number, Turn};
 use super::reply::{Finished, Link};
 use super::socket::{Direction, Socket};
+use crate::Phase;
 use crate::endpoint::Stream;
 use crate::lifecycle::Ticket;
-use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{Arriving, Pace, Progress, Serving, handler_failed, handler_panicked};
 use crate::runtimes::options::ServerOptions;
-use crate::{Error, Phase};
 
 /// A handler, of whole requests or of requests as they arrive.
 pub(super) trait Handle: 'static {
@@ -31,19 +31,15 @@ pub(super) struct Service<K> {
     pub(super) control: Arc<Control>,
     pub(super) options: ServerOptions,
     pub(super) serving: Arc<Serving>,
+    pub(super) pace: Pace,
     pub(super) handler: K,
 }
 
 impl<K> Service<K> {
-    /// Tells of an error. What is told must not end the task by a panic.
-    fn report(&self, error: &Error) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.options.report(error)));
-    }
-
     /// Runs the user's code, and makes a panic an error like others.
     fn guard<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
         catch_unwind(AssertUnwindSafe(run))
-            .map_err(|panic| self.report(&handler_panicked(&self.serving, &*panic)))
+            .map_err(|panic| self.options.report(&handler_panicked(&self.serving, &*panic)))
             .ok()
     }
 }
@@ -98,7 +94,7 @@ impl<K: Handle> Connection<K> {
             progress = arriving.receive(&stream, &service.serving);
         }
         if let Progress::Gone(error) = &progress {
-            error.iter().for_each(|error| service.report(error));
+            error.iter().for_each(|error| service.options.report(error));
             return None;
         }
         let socket = Socket::new(stream.clone());
@@ -221,7 +217,7 @@ impl<K: Handle> Connection<K> {
             }
             Progress::Gone(error) => {
                 self.leave();
-                error.iter().for_each(|error| self.service.report(error));
+                error.iter().for_each(|error| self.service.options.report(error));
             }
         }
         Poll::Ready(())
@@ -235,7 +231,10 @@ impl<K: Handle> Connection<K> {
             self.leave();
             return Poll::Ready(());
         }
-        let finished = match service.guard(|| exchange.as_mut().poll(cx)) {
+        let begun = Instant::now();
+        let polled = service.guard(|| exchange.as_mut().poll(cx));
+        service.pace.note(begun.elapsed());
+        let finished = match polled {
             Some(Poll::Pending) => {
                 *number = Some(control.hold(*number, link.socket.stream(), cx.waker()));
                 if !control.is_aborted() {
@@ -245,7 +244,7 @@ impl<K: Handle> Connection<K> {
             }
             Some(Poll::Ready(Ok(finished))) => Some(finished),
             Some(Poll::Ready(Err(error))) => {
-                service.report(&handler_failed(&service.serving, error));
+                service.options.report(&handler_failed(&service.serving, error));
                 None
             }
             None => None,
@@ -282,6 +281,3 @@ impl<K: Handle> Drop for Connection<K> {
         self.leave();
     }
 }
-
-/// Below this, a handler's first step is not worth a task of its own.
-pub(super) const QUICK: Duration = Duration::from_micros(100);

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
 
+use crate::Error;
 use crate::endpoint::Stream;
 use crate::lifecycle::{
     Action, Admission, Ending, Lifecycle, Limits, Load, Place, Reason, Shortage, Ticket,
 };
-use crate::{Error, ErrorKind, Phase};
 
 #[derive(Debug)]
 pub(super) struct Control {
@@ -496,26 +496,19 @@ impl State {
 
 /// For whoever waits for the end.
 impl Control {
-    pub(super) fn poll_ended(
-        &self,
-        path: &std::path::Path,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Ending, Error>> {
+    /// Ready when the server has ended: how, or `None` if its conductor was dropped.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Ending>, Error>> {
         let mut state = self.lock();
-        match (state.ended, state.failure.take()) {
-            (Some(_), Some(error)) => Poll::Ready(Err(error)),
-            (Some(Ended::Regularly(ending)), None) => Poll::Ready(Ok(ending)),
-            (Some(Ended::Dropped), None) => {
-                let error = Error::new(Phase::Accept, path, ErrorKind::Aborted);
-                Poll::Ready(Err(error.because("the executor dropped the server")))
+        let Some(ended) = state.ended else {
+            if !state.joiners.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.joiners.push(cx.waker().clone());
             }
-            (None, failure) => {
-                state.failure = failure;
-                if !state.joiners.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    state.joiners.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
+            return Poll::Pending;
+        };
+        Poll::Ready(match (state.failure.take(), ended) {
+            (Some(error), _) => Err(error),
+            (None, Ended::Regularly(ending)) => Ok(Some(ending)),
+            (None, Ended::Dropped) => Ok(None),
+        })
     }
 }

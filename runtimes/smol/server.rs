@@ -15,10 +15,10 @@ use super::reply::{Finished, Link, Reply, RequestReader};
 use super::spawn::{LocalTask, Spawn, Task};
 use crate::endpoint::{Listener, Place};
 use crate::lifecycle::{Ending, Reason};
-use crate::runtimes::link::{Arriving, Serving};
+use crate::runtimes::link::{Arriving, Pace, Serving};
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
-use crate::{Error, Phase};
+use crate::{Error, ErrorKind, Phase};
 
 type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
@@ -41,9 +41,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InUse`](crate::ErrorKind::InUse) if a live server has it;
-    /// [`ErrorKind::Endpoint`](crate::ErrorKind::Endpoint) if something other than a socket is in
-    /// the way, which is left alone, or if the folder is missing or closed to this user.
+    /// [`ErrorKind::InUse`] if a live server has it; [`ErrorKind::Endpoint`] if something other
+    /// than a socket is in the way, which is left alone, or if the folder is missing or closed to
+    /// this user.
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
         let listener = Listener::bind(&Place::new(path.as_ref()))?;
         Ok(Self { listener, options: ServerOptions::new() })
@@ -243,7 +243,10 @@ impl Server {
         let control = Arc::new(Control::new(options.limits));
         let (send, receive) = (options.send, options.limits.receive);
         let serving = Arc::new(Serving { path: path.clone(), send, receive });
-        Ok((Arc::new(Service { control, options, serving, handler }), listener))
+        Ok((
+            Arc::new(Service { control, options, serving, pace: Pace::default(), handler }),
+            listener,
+        ))
     }
 }
 
@@ -327,9 +330,11 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If the listener failed, which is told once; or if the server's executor was dropped.
+    /// If the listener failed, which is told once; or [`ErrorKind::NoRuntime`] if the server's
+    /// executor was dropped.
     pub async fn join(&self) -> Result<Ending, Error> {
-        poll_fn(|cx| self.control.poll_ended(&self.path, cx)).await
+        let ended = poll_fn(|cx| self.control.poll_ended(cx)).await?;
+        ended.ok_or_else(|| Error::new(Phase::Accept, &self.path, ErrorKind::NoRuntime))
     }
 }
 

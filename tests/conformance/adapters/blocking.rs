@@ -1,0 +1,60 @@
+//! `simple_ipc::blocking`.
+
+use std::io::Read;
+use std::path::Path;
+
+use simple_ipc::lifecycle::Reason;
+
+use super::{client, perform, set};
+use crate::app::{App, Gate, Step};
+use crate::seam::{Reports, ServerSettings};
+
+/// Nothing to wait for: the calls themselves have waited.
+fn now<T>(outcome: T) -> T {
+    outcome
+}
+
+client!(blocking, now);
+perform!([], [], Gate::wait);
+
+pub struct Server(runtime::Server);
+
+impl seam::Server for Server {
+    type Running = runtime::Running;
+
+    fn bind(path: &Path, settings: ServerSettings, reports: Reports) -> Result<Self, Failure> {
+        Ok(Self(set!(runtime::Server::bind(path)?, settings, reports)))
+    }
+
+    fn serve(self, app: App) -> Self::Running {
+        let handler = move |request: runtime::Request, reply| {
+            perform(app.clone(), app.steps(&request), None, reply)
+        };
+        self.0.serve(handler).unwrap()
+    }
+}
+
+impl seam::StreamingServer for Server {
+    fn serve_streaming(self, app: App) -> Self::Running {
+        let handler = move |request, reply| {
+            perform(app.clone(), app.streaming_steps(), Some(request), reply)
+        };
+        self.0.serve_streaming(handler).unwrap()
+    }
+}
+
+impl seam::Running for runtime::Running {
+    fn stop(&self) {
+        self.stop();
+    }
+
+    fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
+        let handle = self.handle();
+        Box::new(move || handle.stop())
+    }
+
+    fn join(self) -> Result<(Reason, usize), Failure> {
+        let ending = self.join()?;
+        Ok((ending.reason, ending.aborted))
+    }
+}

@@ -1,0 +1,135 @@
+//! No call of a client hangs: each phase has its limit, and says so.
+
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use simple_ipc::client::Delivery;
+use simple_ipc::{ErrorKind, Phase};
+
+use crate::bounds::{Folder, PATIENCE};
+use crate::seam::{Answer, Client, ClientSettings, Connection, Failure, RequestWriter, Writer};
+use crate::wire::{accept_request, pattern, peer};
+
+const LIMIT: Duration = Duration::from_millis(50);
+
+/// Long enough that it is never the one that is meant.
+const NOT_THIS: Option<Duration> = Some(Duration::from_secs(300));
+
+fn settings() -> ClientSettings {
+    ClientSettings { send: NOT_THIS, wait: NOT_THIS, receive: NOT_THIS, ..Default::default() }
+}
+
+/// Expects that an exchange with a server that does `act` and then holds the connection takes the
+/// limit, and not much more.
+#[track_caller]
+fn late<C: Client>(
+    settings: ClientSettings,
+    act: impl Fn(&UnixListener) -> UnixStream + Send + 'static,
+    exchange: impl FnOnce(C) -> Failure,
+) -> Failure {
+    let folder = Folder::new();
+    let (over, hold) = std::sync::mpsc::channel::<()>();
+    let server = peer(&folder.path(), move |listener| {
+        let stream = act(&listener);
+        let _ = hold.recv();
+        drop(stream);
+    });
+    let since = Instant::now();
+    let error = exchange(C::new(&folder.path(), settings));
+    let took = since.elapsed();
+    drop(over);
+    server.join().unwrap();
+    assert!(matches!(error.kind, ErrorKind::Deadline(limit) if limit <= LIMIT), "{error:?}");
+    assert!(took >= LIMIT && took < PATIENCE, "after {took:?}");
+    error
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    listener.accept().unwrap().0
+}
+
+fn begin_answer(listener: &UnixListener) -> UnixStream {
+    let mut stream = accept_request(listener);
+    stream.write_all(b"0009hel").unwrap();
+    stream
+}
+
+pub fn on_sending<C: Client>() {
+    let settings = ClientSettings { send: Some(LIMIT), ..settings() };
+    let error = late::<C>(settings, accept, |client| client.call(&pattern(5_000_000)).unwrap_err());
+    let expected = (Phase::Send, ErrorKind::Deadline(LIMIT), Some(Delivery::Incomplete));
+    assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+
+    let error = late::<C>(settings, accept, |client| {
+        let mut request = client.connect().unwrap().request();
+        let error = (0..500).find_map(|_| request.write(&pattern(10_000)).err()).unwrap();
+        // It cannot look whole afterwards.
+        let after = request.finish().err().unwrap();
+        assert_eq!((after.phase, after.kind), (Phase::Send, ErrorKind::Aborted), "{after:?}");
+        error
+    });
+    assert_eq!((error.phase, error.delivery), (Phase::Send, Some(Delivery::Incomplete)));
+}
+
+pub fn on_waiting<C: Client>() {
+    let settings = ClientSettings { wait: Some(LIMIT), ..settings() };
+    let expected = (Phase::Wait, ErrorKind::Deadline(LIMIT), Some(Delivery::Unknown));
+    let error = late::<C>(settings, accept_request, |client| client.call(b"ping").unwrap_err());
+    assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+    let error = late::<C>(settings, accept_request, |client| {
+        client.connect().unwrap().send(b"ping").unwrap().read(&mut [0; 10]).unwrap_err()
+    });
+    assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+}
+
+pub fn on_receiving<C: Client>() {
+    let settings = ClientSettings { receive: Some(LIMIT), ..settings() };
+    let expected = (Phase::Receive, ErrorKind::Deadline(LIMIT), Some(Delivery::Unknown));
+    let error = late::<C>(settings, begin_answer, |client| client.call(b"ping").unwrap_err());
+    assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+    let error = late::<C>(settings, begin_answer, |client| {
+        let mut answer = client.connect().unwrap().send(b"ping").unwrap();
+        answer.expect(b"hel");
+        answer.read(&mut [0; 10]).unwrap_err()
+    });
+    assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+}
+
+pub fn on_the_whole<C: Client>() {
+    let settings = ClientSettings { total: Some(LIMIT), ..settings() };
+    let phase = |error: Failure| error.phase;
+    let long = |client: C| client.call(&pattern(5_000_000)).unwrap_err();
+    assert_eq!(phase(late(settings, accept, long)), Phase::Send);
+    let short = |client: C| client.call(b"ping").unwrap_err();
+    assert_eq!(phase(late(settings, accept_request, short)), Phase::Wait);
+    assert_eq!(phase(late(settings, begin_answer, short)), Phase::Receive);
+}
+
+/// An answer that keeps coming is not cut, though its whole takes longer than each limit; but the
+/// limit on the whole cuts it.
+pub fn on_an_answer_that_keeps_coming<C: Client>() {
+    let folder = Folder::new();
+    let server = peer(&folder.path(), |listener| {
+        let mut stream = accept_request(&listener);
+        // As long as the client listens.
+        while stream.write_all(b"0005x").is_ok() {
+            std::thread::yield_now();
+        }
+    });
+    let settings = ClientSettings { total: Some(2 * LIMIT), receive: Some(LIMIT), ..settings() };
+    let since = Instant::now();
+    let mut answer =
+        C::new(&folder.path(), settings).connect().unwrap().send(b"ping").unwrap();
+    let error = loop {
+        match answer.read(&mut [0; 4096]) {
+            Ok(n) => assert_ne!(n, 0),
+            Err(error) => break error,
+        }
+        assert!(since.elapsed() < PATIENCE, "the limit on the whole does nothing");
+    };
+    drop(answer);
+    server.join().unwrap();
+    assert!(matches!(error.kind, ErrorKind::Deadline(_)), "{error:?}");
+    assert_eq!(error.phase, Phase::Receive);
+}

@@ -23,13 +23,19 @@ fn status_is_the_same_with_and_without() {
     let mut tree = Tree::new(git, seed);
     let _monitor = Monitor::start(&tree.root);
 
+    // git asks, and looks at what it is told.
+    tree.status_with_monitor();
+    fs::write(tree.root.join("a/1"), "changed").unwrap();
     let trace = tree.folder.join("trace");
     tree.git(
         &["-c", "core.fsmonitor=true", "status"],
         &[("GIT_TRACE_FSMONITOR", trace.as_os_str())],
     );
     let trace = fs::read_to_string(&trace).unwrap();
-    assert!(trace.contains("fsmonitor"), "the monitor was not asked: {trace}");
+    assert!(
+        trace.contains("fsmonitor_refresh_callback 'a/1'"),
+        "the monitor was not asked: {trace}"
+    );
 
     let mut in_use = 0;
     for step in 0..steps {
@@ -60,11 +66,10 @@ impl Monitor {
         program.pop();
         program.push("examples");
         program.push(format!("fsmonitor{}", env::consts::EXE_SUFFIX));
-        let mut child = Command::new(&program)
-            .arg(root)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut child =
+            Command::new(&program).arg(root).stdout(Stdio::piped()).spawn().unwrap_or_else(
+                |error| panic!("{}: {error}; build the examples", program.display()),
+            );
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("watching"), "{line}");
@@ -93,7 +98,7 @@ impl Tree {
         let folder = env::temp_dir().join(format!("simple-ipc-fsmonitor-{}", std::process::id()));
         let root = folder.join("work tree");
         fs::create_dir_all(&root).unwrap();
-        let mut tree = Self { git, folder, root, random: seed | 1, made: 0 };
+        let tree = Self { git, folder, root, random: seed | 1, made: 0 };
         tree.git(&["init", "-q", "-b", "main"], &[]);
         for folder in ["a", "a/b", "a/b/c", "d", "d e"] {
             fs::create_dir_all(tree.root.join(folder)).unwrap();
@@ -254,7 +259,9 @@ impl Tree {
                 // A repository in the repository.
                 let nested = folder.join(&fresh);
                 fs::create_dir(&nested).unwrap();
-                self.git(&["init", "-q", nested.to_str().unwrap()], &[]);
+                let nested_git = nested.to_str().unwrap();
+                self.git(&["init", "-q", nested_git], &[]);
+                self.git(&["-C", nested_git, "commit", "-qm", "nested", "--allow-empty"], &[]);
                 fs::write(nested.join("file"), "nested").unwrap();
                 format!("nested repository {}", nested.display())
             }

@@ -60,7 +60,7 @@ impl Changes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `path`, relative to the work tree, has changed; with `/` at its end, all that is in it.
+    /// `path`, relative to the work tree, has changed, and all that is in it if it is a folder.
     pub fn mark(&self, path: Vec<u8>) {
         let mut state = self.lock();
         let seq = state.seq;

@@ -123,15 +123,15 @@ impl Watch {
 
     fn see_path(&mut self, path: &Path, gone: bool) {
         let is_folder = fs::symlink_metadata(path).is_ok_and(|is| is.is_dir());
-        let was_folder = self.forget_folder_if(path, gone || !is_folder);
+        if gone || !is_folder {
+            self.forget_folder(path);
+        }
         if is_folder && !WATCHES_TREES && self.watch_folder(path).is_err() {
             return self.begin_again();
         }
-        // After the watch is in place, so that what was made before it is looked at.
-        if is_folder || was_folder || gone {
-            self.mark(path, b"/");
-        }
-        self.mark(path, b"");
+        // After the watch is in place, so that what was made before it is looked at: a folder
+        // that has changed stands for all that is in it.
+        self.mark(path);
     }
 
     /// Watches a folder and those in it. One that is gone meanwhile is none.
@@ -152,36 +152,29 @@ impl Watch {
         Ok(())
     }
 
-    /// Ends the watches on `path` and all in it if it was a folder and is `gone`: a folder that
-    /// was renamed would go on being reported under its old name. Tells whether it was one.
-    fn forget_folder_if(&mut self, path: &Path, gone: bool) -> bool {
-        if !self.folders.contains(path) {
-            return false;
+    /// Ends the watches on `path` and all in it, if it was a folder: one that was renamed would go
+    /// on being reported under its old name.
+    fn forget_folder(&mut self, path: &Path) {
+        let from = (Bound::Included(path.to_owned()), Bound::Unbounded);
+        let inside: Vec<_> = self
+            .folders
+            .range(from)
+            .take_while(|folder| folder.starts_with(path))
+            .cloned()
+            .collect();
+        for folder in inside {
+            // The system has ended it already if the folder was removed.
+            let _ = self.watcher.unwatch(&folder);
+            self.folders.remove(&folder);
         }
-        if gone {
-            let from = (Bound::Included(path.to_owned()), Bound::Unbounded);
-            let inside: Vec<_> = self
-                .folders
-                .range(from)
-                .take_while(|folder| folder.starts_with(path))
-                .cloned()
-                .collect();
-            for folder in inside {
-                // The system has ended it already if the folder was removed.
-                let _ = self.watcher.unwatch(&folder);
-                self.folders.remove(&folder);
-            }
-        }
-        true
     }
 
-    fn mark(&self, path: &Path, end: &[u8]) {
+    fn mark(&self, path: &Path) {
         let Ok(path) = path.strip_prefix(&self.root) else { return };
         let mut bytes = path.as_os_str().as_encoded_bytes().to_vec();
         if cfg!(windows) {
             bytes.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         }
-        bytes.extend_from_slice(end);
         self.changes.mark(bytes);
     }
 }

@@ -188,8 +188,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If the listener failed.
-    pub fn join(self) -> Result<Ending, Error> {
+    /// If the listener failed, which is told once.
+    pub fn join(&self) -> Result<Ending, Error> {
         let mut state = self.shared.lock();
         loop {
             if let Some(ending) = state.lifecycle.ending() {

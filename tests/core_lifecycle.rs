@@ -4,6 +4,8 @@
 #[path = "core/random.rs"]
 mod random;
 
+#[path = "core/lifecycle/both.rs"]
+mod both;
 #[path = "core/lifecycle/model.rs"]
 mod model;
 #[path = "core/lifecycle/rules.rs"]

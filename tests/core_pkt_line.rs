@@ -4,6 +4,8 @@
 mod cuts;
 #[path = "core/naive.rs"]
 mod naive;
+#[path = "core/packets.rs"]
+mod packets;
 #[path = "core/random.rs"]
 mod random;
 

@@ -2,7 +2,7 @@
 
 use simple_ipc::exchange::{EndOfStream, Incoming, MessageError, Part};
 
-use crate::message::Message;
+use super::message::Message;
 
 /// Takes a chunk of the stream, and gives the payload in it.
 pub(crate) type Way<N> = fn(&mut Incoming<N>, &[u8]) -> Result<Vec<u8>, MessageError>;

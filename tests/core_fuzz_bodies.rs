@@ -6,13 +6,11 @@
 #[allow(unreachable_pub, reason = "it is a library of its own")]
 #[path = "../fuzz/src/lib.rs"]
 mod bodies;
-#[path = "core/random.rs"]
-mod random;
 
 use std::fs;
 use std::path::PathBuf;
 
-use random::Random;
+use bodies::random::Random;
 
 /// What streams are made of.
 const WORDS: [&[u8]; 16] = [

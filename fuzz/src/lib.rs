@@ -23,6 +23,6 @@ mod naive;
 #[path = "../../tests/core/packets.rs"]
 mod packets;
 #[path = "../../tests/core/random.rs"]
-mod random;
+pub(crate) mod random;
 #[path = "../../tests/core/reading.rs"]
 mod reading;

@@ -8,6 +8,7 @@
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::boxed::Box;
@@ -74,6 +75,8 @@ pub(super) struct Shared {
     pace: Pace,
     start: Instant,
     state: Mutex<State>,
+    /// The listener has been shut down.
+    is_shut: AtomicBool,
     /// Accepting is allowed again.
     place_free: Notify,
     /// Something may be due before the keeper wakes by itself.
@@ -109,8 +112,8 @@ struct State {
 /// A connection whose request is not there yet.
 struct Waiting {
     stream: AsyncFd<Stream>,
-    /// What has come of the request, if anything has.
-    arriving: Option<Box<Arriving>>,
+    /// What has come of the request.
+    arriving: Box<Arriving>,
     /// Tells it from others that have its ticket before or after it.
     number: u64,
     task: AbortHandle,
@@ -191,6 +194,7 @@ impl Shared {
             start: Instant::now(),
             state: Mutex::new(State::new(Lifecycle::new(options.limits, Duration::ZERO))),
             options,
+            is_shut: AtomicBool::new(false),
             place_free: Notify::new(),
             due: Notify::new(),
             end,
@@ -240,9 +244,12 @@ impl Shared {
                 let Some(alone) = self.wait_for_place().await else { return };
                 match ready.get_inner().accept() {
                     Accepted::Stream(stream) => self.welcome(stream, alone),
-                    Accepted::Nothing => {}
+                    Accepted::Nothing if !self.is_shut.load(Ordering::SeqCst) => {}
                     Accepted::Shortage => self.relieve().await,
-                    Accepted::Stopped => return self.backlog_is_drained(&mut self.lock()),
+                    // What was queued has been accepted, and no more can be.
+                    Accepted::Nothing | Accepted::Stopped => {
+                        return self.backlog_is_drained(&mut self.lock());
+                    }
                     Accepted::Failed(error) => return self.fail(error),
                 }
                 if !socket::is_readable(&self.listener) {
@@ -345,7 +352,7 @@ impl Shared {
         state.last_waiting += 1;
         let number = state.last_waiting;
         let task = ::tokio::spawn(self.clone().wait(ticket, number)).abort_handle();
-        let arriving = begun.then(|| Box::new(arriving));
+        let arriving = Box::new(arriving);
         let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
         state.put_waiting(ticket, Waiting { stream, arriving, number, task });
         self.settle(&state);
@@ -394,16 +401,15 @@ impl Shared {
     /// A waiting connection can be read. Gives its new ticket if it must go on waiting.
     fn hear(self: &Arc<Self>, waiting: Waiting) -> Option<Ticket> {
         let _in_hand = InHand(self);
-        let Waiting { stream, arriving, number, task } = waiting;
-        let mut arriving = self.unbox(arriving);
+        let Waiting { stream, mut arriving, number, task } = waiting;
         match arriving.receive(stream.get_ref(), &self.serving) {
             Progress::Ready => {
-                self.begin(Ready { arriving, stream: stream.into_inner() }, true);
+                let stream = stream.into_inner();
+                self.begin(Ready { arriving: *arriving, stream }, true);
                 None
             }
             Progress::Pending => {
                 let begun = arriving.has_begun();
-                let arriving = begun.then(|| Box::new(arriving));
                 let mut state = self.lock();
                 let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
                 let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
@@ -427,23 +433,18 @@ impl Shared {
 
     /// Closes a connection that waited, unless its request has come at the last moment.
     fn part(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waiting: Option<Waiting>) {
-        let Some(Waiting { stream, arriving, number: _, task }) = waiting else { return };
+        let Some(Waiting { stream, mut arriving, number: _, task }) = waiting else { return };
         state.in_hand += 1;
         drop(state);
         let _in_hand = InHand(self);
         task.abort();
         let stream = stream.into_inner();
         stream.shut_down_reading();
-        let mut arriving = self.unbox(arriving);
         match arriving.receive(&stream, &self.serving) {
-            Progress::Ready => self.begin(Ready { arriving, stream }, false),
+            Progress::Ready => self.begin(Ready { arriving: *arriving, stream }, false),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Pending | Progress::Gone(None) => {}
         }
-    }
-
-    fn unbox(&self, arriving: Option<Box<Arriving>>) -> Arriving {
-        arriving.map_or_else(|| Arriving::new(&self.options, self.streaming), |arriving| *arriving)
     }
 }
 
@@ -656,6 +657,7 @@ impl Shared {
                     // If the runtime ends meanwhile, the listener's drop does it.
                     let _ = ::tokio::task::spawn_blocking(unpublish).await;
                     self.listener.get_ref().shut_down();
+                    self.is_shut.store(true, Ordering::SeqCst);
                 }
                 Action::Abort => self.abort(),
                 Action::End(ending) => {

@@ -1,0 +1,603 @@
+//! The Tokio runtime, end to end.
+#![cfg(all(unix, feature = "tokio"))]
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use simple_ipc::ErrorKind;
+use simple_ipc::client::Delivery;
+use simple_ipc::exchange::MessageError;
+use simple_ipc::lifecycle::Reason;
+use simple_ipc::tokio::{Client, Finished, Reply, Request, RequestReader, Running, Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{sleep, timeout};
+
+/// A folder of its own for each test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("simple-ipc-tokio-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("s")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn multi_thread() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Runs a test in both kinds of runtime. None of them may take long.
+fn in_both<F: Future<Output = ()>>(test: impl Fn(PathBuf) -> F) {
+    for runtime in [current_thread(), multi_thread()] {
+        let folder = Folder::new();
+        runtime.block_on(async {
+            timeout(Duration::from_secs(20), test(folder.path())).await.expect("it hangs");
+        });
+    }
+}
+
+async fn echo(request: Request, reply: Reply) -> io::Result<Finished> {
+    reply.finish_with(&*request).await
+}
+
+fn serve_echo(path: &Path) -> Running {
+    Server::bind(path).unwrap().serve(echo).unwrap()
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+#[test]
+fn ping() {
+    in_both(|path| async move {
+        let running = serve_echo(&path);
+        let client = Client::new(&path);
+        for _ in 0..100 {
+            assert_eq!(client.call("ping").await.unwrap(), b"ping");
+        }
+        assert_eq!(client.call("").await.unwrap(), b"");
+        running.stop();
+        let ending = running.join().await.unwrap();
+        assert_eq!((ending.reason, ending.aborted), (Reason::Asked, 0));
+        assert!(!path.exists());
+        let error = client.call("ping").await.unwrap_err();
+        assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
+    });
+}
+
+#[test]
+fn big_both_ways() {
+    in_both(|path| async move {
+        let running = serve_echo(&path);
+        let big: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
+        assert!(Client::new(&path).call(&big).await.unwrap() == big);
+
+        // Once more through the traits of Tokio.
+        let mut request = Client::new(&path).connect().await.unwrap().request();
+        tokio::io::copy(&mut &big[..], &mut request).await.unwrap();
+        request.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        request.finish().await.unwrap().read_to_end(&mut answer).await.unwrap();
+        assert!(answer == big);
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn many_at_once() {
+    in_both(|path| async move {
+        let running = serve_echo(&path);
+        let calls: Vec<_> = (0..200)
+            .map(|i| {
+                let client = Client::new(&path);
+                tokio::spawn(async move {
+                    let request = format!("{i}").repeat(1 + i % 7);
+                    assert_eq!(client.call(&request).await.unwrap(), request.as_bytes());
+                })
+            })
+            .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn streaming_both_ways() {
+    in_both(|path| async move {
+        let handler = |mut request: RequestReader, mut reply: Reply| async move {
+            let mut buffer = [0; 4096];
+            loop {
+                let n = request.read(&mut buffer).await?;
+                if n == 0 {
+                    return reply.finish().await;
+                }
+                reply.write_all(&buffer[..n]).await?;
+            }
+        };
+        let running = Server::bind(&path).unwrap().serve_streaming(handler).unwrap();
+        let (mut request, mut answer) =
+            Client::new(&path).connect().await.unwrap().request().split().unwrap();
+        let write = tokio::spawn(async move {
+            for i in 0..2000_u32 {
+                request.write_all(&[i as u8; 10_000]).await.unwrap();
+            }
+            request.finish().await.unwrap();
+        });
+        let mut received = 0;
+        let mut buffer = vec![0; 7000];
+        loop {
+            let n = answer.read(&mut buffer).await.unwrap();
+            if n == 0 {
+                break;
+            }
+            for (i, byte) in (received..).zip(&buffer[..n]) {
+                assert_eq!(*byte, (i / 10_000) as u8);
+            }
+            received += n;
+        }
+        assert_eq!(received, 20_000_000);
+        write.await.unwrap();
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_silent_beginning_then_the_rest() {
+    in_both(|path| async move {
+        let running = serve_echo(&path);
+        let mut request = Client::new(&path).connect().await.unwrap().request();
+        sleep(Duration::from_millis(20)).await; // It waits, silent,
+        request.write_all(b"he").await.unwrap();
+        request.flush().await.unwrap();
+        sleep(Duration::from_millis(20)).await; // then begun.
+        request.write_all(b"llo").await.unwrap();
+        assert_eq!(request.finish().await.unwrap().read_all().await.unwrap(), b"hello");
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn stopping_while_busy_drains() {
+    in_both(|path| async move {
+        let handler = |request: Request, reply: Reply| async move {
+            sleep(Duration::from_millis(100)).await;
+            echo(request, reply).await
+        };
+        let running = Server::bind(&path).unwrap().exchanges(2).serve(handler).unwrap();
+        let calls: Vec<_> = (0..6)
+            .map(|_| {
+                let client = Client::new(&path);
+                tokio::spawn(async move { client.call("x").await.unwrap() })
+            })
+            .collect();
+        sleep(Duration::from_millis(50)).await;
+        running.handle().stop();
+        assert_eq!(running.join().await.unwrap().aborted, 0);
+        for call in calls {
+            assert_eq!(call.await.unwrap(), b"x");
+        }
+    });
+}
+
+#[test]
+fn the_drain_deadline_aborts() {
+    in_both(|path| async move {
+        struct Dropped(Arc<AtomicUsize>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let count = dropped.clone();
+        let handler = move |_: Request, mut reply: Reply| {
+            let dropped = Dropped(count.clone());
+            async move {
+                let _dropped = dropped;
+                reply.write_all(b"half").await?;
+                reply.flush().await?;
+                std::future::pending::<()>().await;
+                reply.finish().await
+            }
+        };
+        let server = Server::bind(&path).unwrap().drain_deadline(Duration::from_millis(50));
+        let running = server.serve(handler).unwrap();
+        let client = Client::new(&path);
+        let call = tokio::spawn(async move { client.call("x").await });
+        sleep(Duration::from_millis(20)).await;
+        running.stop();
+        assert_eq!(running.join().await.unwrap().aborted, 1);
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Truncated);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn quit() {
+    in_both(|path| async move {
+        let server = Server::bind(&path).unwrap();
+        let serve = server.run(|_, reply| async move { reply.finish_and_stop().await });
+        let client = Client::new(&path);
+        let (ending, answer) = tokio::join!(serve, client.call("quit"));
+        assert_eq!(ending.unwrap().reason, Reason::Quit);
+        assert_eq!(answer.unwrap(), b"");
+    });
+}
+
+#[test]
+fn failures_and_panics_stay_in_their_exchange() {
+    std::panic::set_hook(Box::new(|_| {}));
+    in_both(|path| async move {
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let hear = errors.clone();
+        let handler = |request: Request, mut reply: Reply| async move {
+            match &*request {
+                b"panic" => panic!("at once"),
+                b"panic later" => {
+                    reply.write_all(b"half").await?;
+                    reply.flush().await?;
+                    sleep(Duration::from_millis(5)).await;
+                    panic!("later");
+                }
+                b"fail" => Err(io::Error::other("no")),
+                b"keep" => {
+                    // The reply outlives the handler; it must not be finished then.
+                    tokio::spawn(async move {
+                        sleep(Duration::from_millis(5)).await;
+                        assert!(reply.finish().await.is_err());
+                    });
+                    Err(io::Error::other("kept"))
+                }
+                _ => echo(request, reply).await,
+            }
+        };
+        let server = Server::bind(&path).unwrap().on_error(move |error| {
+            hear.lock().unwrap().push(error.to_string());
+            panic!("while told of an error");
+        });
+        let running = server.serve(handler).unwrap();
+        let client = Client::new(&path);
+        let kind = async |request: &str| client.call(request).await.unwrap_err().kind();
+        assert_eq!(kind("panic").await, ErrorKind::NoAnswer);
+        assert_eq!(kind("panic later").await, ErrorKind::Truncated);
+        assert_eq!(kind("fail").await, ErrorKind::NoAnswer);
+        assert_eq!(kind("keep").await, ErrorKind::NoAnswer);
+        assert_eq!(client.call("still there").await.unwrap(), b"still there");
+        running.stop();
+        running.join().await.unwrap();
+        let errors = errors.lock().unwrap();
+        assert_eq!(errors.len(), 4, "{errors:?}");
+        assert!(errors[0].contains("at once") && errors[1].contains("later"), "{errors:?}");
+    });
+}
+
+#[test]
+fn silent_clients_lock_nobody_out() {
+    in_both(|path| async move {
+        let server = Server::bind(&path).unwrap().exchanges(2);
+        let running = server.serve(echo).unwrap();
+        let client = Client::new(&path);
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            silent.push(client.connect().await.unwrap());
+        }
+        assert_eq!(client.call("ping").await.unwrap(), b"ping");
+        assert_eq!(silent.pop().unwrap().call("late").await.unwrap(), b"late");
+        running.stop();
+        assert_eq!(running.join().await.unwrap().aborted, 0);
+        assert!(silent.pop().unwrap().call("too late").await.is_err());
+    });
+}
+
+#[test]
+fn deadlines() {
+    in_both(|path| async move {
+        let handler = |_: Request, mut reply: Reply| async move {
+            reply.write_all(b"half").await?;
+            sleep(Duration::from_millis(80)).await;
+            reply.flush().await?;
+            sleep(Duration::from_secs(30)).await;
+            reply.finish().await
+        };
+        let server = Server::bind(&path).unwrap().drain_deadline(Duration::ZERO);
+        let running = server.serve(handler).unwrap();
+        let short = Duration::from_millis(30);
+        let error = Client::new(&path).wait_deadline(short).call("x").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(short), "{error}");
+        assert_eq!(error.phase(), simple_ipc::Phase::Wait);
+        let error = Client::new(&path).receive_deadline(short).call("x").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(short), "{error}");
+        assert_eq!(error.phase(), simple_ipc::Phase::Receive);
+        let total = Duration::from_millis(120);
+        let error = Client::new(&path).total_deadline(total).call("x").await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Deadline(_)), "{error}");
+        drop(running);
+
+        // A server that does not serve yet takes only what fits into the socket's buffer.
+        let folder = Folder::new();
+        let _server = Server::bind(folder.path()).unwrap();
+        let client = Client::new(folder.path()).send_deadline(short);
+        let error = client.call(vec![0; 4 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(short), "{error}");
+        assert_eq!(error.delivery(), Some(Delivery::Incomplete));
+    });
+}
+
+#[test]
+fn deadlines_of_the_server() {
+    in_both(|path| async move {
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let hear = errors.clone();
+        let server = Server::bind(&path)
+            .unwrap()
+            .receive_deadline(Duration::from_millis(30))
+            .silence_deadline(Duration::from_millis(30))
+            .send_deadline(Duration::from_millis(30))
+            .on_error(move |error| hear.lock().unwrap().push(error.to_string()));
+        let handler = |_, reply: Reply| async move { reply.finish_with(vec![0; 4 << 20]).await };
+        let running = server.serve(handler).unwrap();
+        let client = Client::new(&path);
+        // A client that is silent, one that pauses, one that reads nothing.
+        let silent = client.connect().await.unwrap();
+        let mut pausing = client.connect().await.unwrap().request();
+        pausing.write_all(b"x").await.unwrap();
+        pausing.flush().await.unwrap();
+        let answer = client.connect().await.unwrap().send("x").await.unwrap();
+        sleep(Duration::from_millis(150)).await;
+        assert!(silent.call("x").await.is_err());
+        assert!(pausing.finish().await.is_err());
+        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::Truncated);
+        let errors = errors.lock().unwrap().join("\n");
+        assert!(errors.contains("nothing moved within 30ms"), "{errors}");
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn limits() {
+    in_both(|path| async move {
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let hear = errors.clone();
+        let server = Server::bind(&path)
+            .unwrap()
+            .request_limit(100)
+            .on_error(move |error| hear.lock().unwrap().push(error.kind()));
+        let running = server.serve(echo).unwrap();
+        assert!(Client::new(&path).call([b'x'; 101]).await.is_err());
+        assert_eq!(Client::new(&path).call([b'x'; 100]).await.unwrap(), [b'x'; 100]);
+        let too_long = |limit| ErrorKind::Message(MessageError::TooLong { limit });
+        assert_eq!(*errors.lock().unwrap(), [too_long(100)]);
+        let error = Client::new(&path).answer_limit(3).call("four").await.unwrap_err();
+        assert_eq!(error.kind(), too_long(3));
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_handler_learns_that_its_client_left() {
+    in_both(|path| async move {
+        let left = Arc::new(AtomicUsize::new(0));
+        let count = left.clone();
+        let handler = move |_: Request, reply: Reply| {
+            let left = count.clone();
+            async move {
+                assert!(!reply.client_has_left());
+                reply.client_left().await;
+                assert!(reply.client_has_left());
+                left.fetch_add(1, Ordering::SeqCst);
+                reply.finish().await
+            }
+        };
+        let running = Server::bind(&path).unwrap().serve(handler).unwrap();
+        let client = Client::new(&path);
+        // A call that is cancelled hangs up.
+        assert!(timeout(Duration::from_millis(20), client.call("x")).await.is_err());
+        while left.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_cancelled_write_cannot_be_continued() {
+    let folder = Folder::new();
+    let _server = Server::bind(folder.path()).unwrap();
+    current_thread().block_on(async {
+        let mut request = Client::new(folder.path()).connect().await.unwrap().request();
+        let big = vec![0; 4 << 20];
+        assert!(timeout(Duration::from_millis(10), request.write_all(&big)).await.is_err());
+        let error = request.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Aborted);
+        assert_eq!(request.finish().await.unwrap_err().kind(), ErrorKind::Aborted);
+
+        // One through the trait is kept, and goes on.
+        let mut request = Client::new(folder.path()).connect().await.unwrap().request();
+        let mut source = &big[..];
+        let copy = tokio::io::copy(&mut source, &mut request);
+        assert!(timeout(Duration::from_millis(10), copy).await.is_err());
+        let flush = timeout(Duration::from_millis(10), request.flush());
+        assert!(flush.await.is_err());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(request.write_all(b"more")).poll(&mut cx).is_pending());
+    });
+}
+
+#[test]
+fn joining_can_be_cancelled() {
+    in_both(|path| async move {
+        let running = serve_echo(&path);
+        for _ in 0..3 {
+            assert!(timeout(Duration::from_millis(5), running.join()).await.is_err());
+            assert_eq!(Client::new(&path).call("x").await.unwrap(), b"x");
+        }
+        running.stop();
+        let (first, second) = tokio::join!(running.join(), running.join());
+        assert_eq!(first.unwrap(), second.unwrap());
+    });
+}
+
+#[test]
+fn idle_exit() {
+    in_both(|path| async move {
+        let server = Server::bind(&path).unwrap().idle_exit(Duration::from_millis(50));
+        let running = server.serve(echo).unwrap();
+        assert_eq!(Client::new(&path).call("x").await.unwrap(), b"x");
+        assert_eq!(running.join().await.unwrap().reason, Reason::Idle);
+    });
+}
+
+#[test]
+fn without_a_runtime() {
+    let folder = Folder::new();
+    let server = Server::bind(folder.path()).unwrap();
+    let error = server.serve(echo).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error}");
+
+    let client = Client::new(folder.path());
+    let mut cx = Context::from_waker(Waker::noop());
+    let std::task::Poll::Ready(answer) = pin!(client.call("x")).poll(&mut cx) else { panic!() };
+    let error = answer.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error}");
+    assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
+}
+
+/// Alone in its process it would say more: other tests open descriptors too.
+#[test]
+fn a_runtime_that_ends_takes_everything_with_it() {
+    let folder = Folder::new();
+    let runtime = multi_thread();
+    let (running, call) = runtime.block_on(async {
+        let handler = |request: Request, mut reply: Reply| async move {
+            if &*request == b"ping" {
+                return echo(request, reply).await;
+            }
+            reply.write_all(b"half").await?;
+            reply.flush().await?;
+            std::future::pending().await
+        };
+        let running = Server::bind(folder.path()).unwrap().serve(handler).unwrap();
+        let client = Client::new(folder.path());
+        let silent = client.connect().await.unwrap();
+        assert_eq!(client.call("ping").await.unwrap(), b"ping");
+        let call = client.connect().await.unwrap().send("hang").await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        drop(silent);
+        (running, call)
+    });
+    drop(runtime);
+    assert!(!folder.path().exists());
+    current_thread().block_on(async {
+        assert_eq!(running.join().await.unwrap_err().kind(), ErrorKind::NoRuntime);
+        running.stop();
+    });
+    drop(call);
+}
+
+#[test]
+fn computing_handlers_keep_nobody_waiting() {
+    let folder = Folder::new();
+    multi_thread().block_on(async {
+        let handler = |request: Request, reply: Reply| async move {
+            if &*request == b"compute" {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(200) {}
+            }
+            echo(request, reply).await
+        };
+        let running = Server::bind(folder.path()).unwrap().serve(handler).unwrap();
+        let client = Client::new(folder.path());
+        client.call("compute").await.unwrap();
+        // Now the server knows, and computes elsewhere.
+        let computing = tokio::spawn({
+            let client = client.clone();
+            async move { client.call("compute").await.unwrap() }
+        });
+        sleep(Duration::from_millis(20)).await;
+        let begun = Instant::now();
+        client.call("ping").await.unwrap();
+        let took = begun.elapsed();
+        computing.await.unwrap();
+        assert!(took < Duration::from_millis(150), "{took:?}");
+        running.stop();
+        running.join().await.unwrap();
+    });
+}
+
+#[test]
+fn nothing_leaks() {
+    // In a process of its own, for the sake of the count.
+    const MARK: &str = "SIMPLE_IPC_TOKIO_LEAKS";
+    if std::env::var_os(MARK).is_none() {
+        let test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "nothing_leaks"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        assert!(test.status.success(), "{test:?}");
+        return;
+    }
+    let folder = Folder::new();
+    let round = |runtime: Runtime| {
+        runtime.block_on(async {
+            let server = Server::bind(folder.path()).unwrap().drain_deadline(Duration::ZERO);
+            let handler = |request: Request, reply: Reply| async move {
+                sleep(Duration::from_millis(if request.is_empty() { 1 } else { 10_000 })).await;
+                echo(request, reply).await
+            };
+            let before = descriptors();
+            let running = server.serve(handler).unwrap();
+            let client = Client::new(folder.path());
+            let silent = client.connect().await.unwrap();
+            client.call("").await.unwrap();
+            let call = client.connect().await.unwrap().send("x").await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+            assert_eq!(descriptors(), before + 4);
+            running.stop();
+            running.join().await.unwrap();
+            drop((silent, call));
+            while descriptors() != before - 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+    };
+    round(current_thread());
+    round(multi_thread());
+}

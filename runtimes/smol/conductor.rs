@@ -3,12 +3,15 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 
 use ::smol::{Async, Task, Timer};
 
 use super::connection::{Connection, Handle, Service};
 use super::control::{Control, Due, Rest};
+use super::socket::is_readable;
 use crate::Error;
 use crate::Phase;
 use crate::endpoint::{Accepted, Listener};
@@ -28,6 +31,8 @@ pub(super) struct Conductor<K: Handle, S> {
     /// Since the start of the server.
     paused_until: Option<Duration>,
     alarm: Option<(Timer, Duration)>,
+    /// Connections accepted since others last had a turn.
+    accepted: u32,
     /// The last field, so the last to be dropped.
     _announce: Announce,
 }
@@ -46,6 +51,9 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     /// left alone.
     const LOOKS: usize = 2;
 
+    /// After so many connections the executor's other tasks have a turn.
+    const ROUND: u32 = 16;
+
     pub(super) fn new(service: Arc<Service<K>>, listener: Async<Listener>, start: S) -> Self {
         let announce = Announce(service.control.clone());
         Self {
@@ -57,6 +65,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             is_drained: false,
             paused_until: None,
             alarm: None,
+            accepted: 0,
             _announce: announce,
         }
     }
@@ -115,7 +124,10 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
 
     /// Ready when a connection has been accepted, or could not be.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let accepted = match self.listener.poll_readable(cx) {
+        let control = &self.service.control;
+        // Offering the processor pays only while no other client needs it.
+        let is_alone = control.load().running == 0;
+        let accepted = match self.poll_queued(cx, is_alone) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => self.listener.get_ref().accept(),
             Poll::Ready(Err(error)) => Accepted::Failed(error),
@@ -123,8 +135,8 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         let control = &self.service.control;
         match accepted {
             Accepted::Stream(stream) => {
-                // Offering the processor pays only while no other client needs it.
-                let looks = if control.load().running == 0 { Self::LOOKS } else { 0 };
+                self.accepted += 1;
+                let looks = if is_alone { Self::LOOKS } else { 0 };
                 if let Some(connection) = Connection::new(&self.service, stream, looks, cx) {
                     self.serve(connection, cx);
                 }
@@ -147,6 +159,21 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Ready when there is something to accept. To look is much cheaper than to ask the reactor,
+    /// so the first thing after an exchange is to look whether the next client is there.
+    fn poll_queued(&mut self, cx: &mut Context<'_>, is_alone: bool) -> Poll<io::Result<()>> {
+        if (1..Self::ROUND).contains(&self.accepted) {
+            if is_alone {
+                thread::yield_now();
+            }
+            if is_readable(self.listener.get_ref()) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.accepted = 0;
+        self.listener.poll_readable(cx)
     }
 
     /// A handler that can finish at once does so here; whatever takes longer becomes a task.

@@ -33,6 +33,9 @@ pub(super) struct Conductor<K: Handle, S> {
     alarm: Option<(Timer, Duration)>,
     /// Connections accepted since others last had a turn.
     accepted: u32,
+    /// Exchanges since clients last stood in line, down to none. Offering them the processor
+    /// pays only while they do not.
+    crowded: u32,
     /// The last field, so the last to be dropped.
     _announce: Announce,
 }
@@ -51,6 +54,9 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     /// left alone.
     const LOOKS: usize = 2;
 
+    /// How long a line of clients is remembered, in exchanges.
+    const CROWD: u32 = 4;
+
     /// After so many connections the executor's other tasks have a turn.
     const ROUND: u32 = 16;
 
@@ -66,6 +72,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             paused_until: None,
             alarm: None,
             accepted: 0,
+            crowded: 0,
             _announce: announce,
         }
     }
@@ -124,10 +131,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
 
     /// Ready when a connection has been accepted, or could not be.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let control = &self.service.control;
-        // Offering the processor pays only while no other client needs it.
-        let is_alone = control.load().running == 0;
-        let accepted = match self.poll_queued(cx, is_alone) {
+        let accepted = match self.poll_queued(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => self.listener.get_ref().accept(),
             Poll::Ready(Err(error)) => Accepted::Failed(error),
@@ -136,7 +140,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         match accepted {
             Accepted::Stream(stream) => {
                 self.accepted += 1;
-                let looks = if is_alone { Self::LOOKS } else { 0 };
+                let looks = if self.crowded == 0 { Self::LOOKS } else { 0 };
                 if let Some(connection) = Connection::new(&self.service, stream, looks, cx) {
                     self.serve(connection, cx);
                 }
@@ -163,13 +167,18 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
 
     /// Ready when there is something to accept. To look is much cheaper than to ask the reactor,
     /// so the first thing after an exchange is to look whether the next client is there.
-    fn poll_queued(&mut self, cx: &mut Context<'_>, is_alone: bool) -> Poll<io::Result<()>> {
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if (1..Self::ROUND).contains(&self.accepted) {
-            if is_alone {
-                thread::yield_now();
-            }
             if is_readable(self.listener.get_ref()) {
+                self.crowded = Self::CROWD;
                 return Poll::Ready(Ok(()));
+            }
+            self.crowded = self.crowded.saturating_sub(1);
+            if self.crowded == 0 {
+                thread::yield_now();
+                if is_readable(self.listener.get_ref()) {
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
         self.accepted = 0;

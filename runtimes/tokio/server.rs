@@ -182,9 +182,10 @@ impl Running {
     pub async fn join(&self) -> Result<Ending, Error> {
         let mut end = self.end.clone();
         let no_runtime = |_| Error::new(Phase::Accept, &self.path, ErrorKind::NoRuntime);
-        let ended = end.wait_for(Option::is_some).await.map_err(no_runtime)?;
-        let aborted = ended.as_ref().is_some_and(End::has_aborted);
-        drop(ended);
+        // What it lends is given back at once: no future that holds it could be sent.
+        let ended =
+            end.wait_for(Option::is_some).await.map(|end| end.as_ref().map(End::has_aborted));
+        let aborted = ended.map_err(no_runtime)?.unwrap_or(false);
         if !aborted {
             // Until the last task is gone, and the last descriptor with it.
             while end.changed().await.is_ok() {}

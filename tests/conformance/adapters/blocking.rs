@@ -54,7 +54,7 @@ impl seam::Running for runtime::Running {
     }
 
     fn join(self) -> Result<(Reason, usize), Failure> {
-        let ending = self.join()?;
+        let ending = runtime::Running::join(&self)?;
         Ok((ending.reason, ending.aborted))
     }
 }

@@ -1,0 +1,96 @@
+//! Connections that say nothing.
+
+use std::io;
+
+use super::OURS;
+use crate::observe::memory;
+use crate::parties::EVENT_LOOP;
+use crate::support::child::Child;
+use crate::support::cpus::Place;
+use crate::support::exchange::{Bench, micros};
+use crate::support::figures::Better;
+use crate::support::floor::PACKETS;
+use crate::support::load::{Load, Work};
+use crate::support::party::{Party, Talker, role};
+use crate::support::rounds::Pace;
+use crate::support::row::{MICROSECONDS, Plan, Row, Unit};
+
+/// How many of them.
+const COUNT: usize = 10_000;
+
+const BYTES: Unit = Unit { symbol: "bytes", better: Better::Less };
+
+const GIT: &str = "8 silent clients occupy its 8 threads, and it answers nobody";
+
+/// A server, and who talks to it.
+struct Served {
+    _server: Child,
+    _silent: Option<Child>,
+    client: Talker,
+    /// What a silent connection takes.
+    memory: f64,
+}
+
+/// What they cost in latency, and in memory.
+pub(super) fn rows(bench: &Bench) -> Vec<Row> {
+    let title = "one exchange after the other beside 10,000 idle connections, on one processor";
+    let mut latency = Plan::new("idle-latency", title, MICROSECONDS);
+    let title = "the server's memory for an idle connection, the system's not counted";
+    let mut used = Plan::new("idle-memory", title, BYTES);
+    latency.add("git", Err(GIT.into()));
+    used.add("git", Err(GIT.into()));
+    let work = Work::of_one(Load::Small, 400);
+    for party in OURS.map(|(_, party)| party).into_iter().chain([&EVENT_LOOP]) {
+        let mut add = |name: &str, count| match serve(bench, party, count) {
+            Ok(Served { _server, _silent, mut client, memory }) => {
+                let sample = move || {
+                    let _ = (&_server, &_silent);
+                    Ok(micros(client.work(&work)?, &work))
+                };
+                latency.add(name, Ok(Box::new(sample)));
+                Ok(memory)
+            }
+            Err(error) => {
+                latency.add(name, Err(error.to_string()));
+                Err(error.to_string())
+            }
+        };
+        let beside = format!("{} beside idle ones", party.name);
+        // The one without them is only for comparison.
+        let _ = add(party.name, 0);
+        let bytes = add(&beside, COUNT);
+        used.add(party.name, bytes.map(|bytes| Box::new(move || Ok(bytes)) as _));
+        if party.name != EVENT_LOOP.name {
+            latency.claim("idle/latency", &beside, party.name);
+            used.claim("idle/memory", party.name, None);
+        }
+    }
+    let once = Pace { rounds: 1, ..bench.pace };
+    vec![latency.measure(bench.pace), used.measure(once)]
+}
+
+fn serve(bench: &Bench, party: &Party, count: usize) -> io::Result<Served> {
+    let (at_server, at_client) = Place::Same.cpus().ok_or(io::ErrorKind::Unsupported)?;
+    let path = bench.path();
+    let server = party.start(&path, 1, at_server)?;
+    let mut client = PACKETS.join(&path, at_client)?;
+    // The server has what it needs before the memory is taken.
+    client.work(&Work::of_one(Load::Small, 100))?;
+    let before = memory(&server)?;
+    let silent = if count == 0 {
+        None
+    } else {
+        let mut command = role("hold")?;
+        command.arg(&path).arg(count.to_string());
+        let mut silent = Child::spawn(command, at_client)?;
+        let answer = silent.line()?;
+        if answer != "ready" {
+            return Err(io::Error::other(answer));
+        }
+        Some(silent)
+    };
+    // An exchange of one's own shows that those before it have been seen.
+    client.work(&Work::of_one(Load::Small, 100))?;
+    let memory = memory(&server)?.saturating_sub(before) as f64 / count.max(1) as f64;
+    Ok(Served { _server: server, _silent: silent, client, memory })
+}

@@ -187,9 +187,12 @@ fn a_live_server_keeps_its_path() {
         tool.succeeds("start-daemon", &path, &[]);
         assert_eq!(tool.succeeds("send", &path, &["--token=ping"]), "pong\n");
         // So the first one is the one that is told to quit.
+        let began = Instant::now();
         assert_eq!(tool.succeeds("send", &path, &["--token=quit"]), "");
         assert!(server.0.wait().unwrap().success());
         assert!(!path.exists());
+        // It did not wait for the drain deadline.
+        assert!(began.elapsed() < Duration::from_secs(5));
     });
 }
 

@@ -38,7 +38,9 @@ pub fn start(options: &Options) -> Result<(), Box<dyn Error>> {
             (State::Listening, _) => return Ok(()),
             (state, Some(status)) => {
                 let name = name.display();
-                return Err(format!("{name}: the server ended ({status}; {state})").into());
+                let error =
+                    format!("{name}: {state}; the server ended ({status}), run-daemon says why");
+                return Err(error.into());
             }
             (_, None) if since.elapsed() >= options.max_wait => {
                 return Err(format!("{}: the server is not there yet", name.display()).into());

@@ -14,7 +14,7 @@ pub static RUNTIME: Runtime = Runtime { name: "blocking", serve, client };
 
 fn serve(path: &Path, threads: usize) -> io::Result<()> {
     let server = Server::bind(path)?.exchanges(threads).request_limit(None);
-    server.on_error(|error| report(error)).run(handle)?;
+    server.on_error(report).run(handle)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub static RUNTIME: Runtime = Runtime { name: "smol", serve, client };
 fn serve(path: &Path, threads: usize) -> io::Result<()> {
     ::smol::block_on(async {
         let server = Server::bind(path)?.exchanges(threads).request_limit(None);
-        server.on_error(|error| report(error)).run(handle).await?;
+        server.on_error(report).run(handle).await?;
         Ok(())
     })
 }

@@ -83,27 +83,41 @@ macro_rules! isolated_tests {
     };
 }
 
+/// The same for tests that start themselves again in other processes, and so need their names.
+#[cfg(target_os = "linux")]
+macro_rules! tests_by_name {
+    ($module:ident <$one:ty> $($topic:ident { $($case:ident)* })*) => {
+        $($(
+            #[test]
+            fn $case() {
+                let name = concat!(stringify!($module), "::", stringify!($case));
+                crate::bounds::bounded(move || crate::$topic::$case::<$one>(name));
+            }
+        )*)*
+    };
+}
+
 /// What every server can do, an event loop too.
 macro_rules! exchanges {
     ($server:ty, $client:ty) => {
-            tests! { <$server, $client>
-                exchanges {
-                    a_dropped_reply_is_no_answer
-                    a_request_of_many_small_writes
-                    a_request_that_is_sent_whole_and_read_in_pieces
-                    a_slow_writer_and_a_slow_reader_disturb_nobody
-                    an_abandoned_request_reaches_no_handler
-                    an_answer_that_is_dropped_disturbs_nobody
-                    an_empty_answer_is_an_answer
-                    answers_as_recorded
-                    dropped_connections_are_probes
-                    one_client_in_many_threads
-                    quit_is_answered_and_ends_the_server
-                    sixty_four_clients
-                    sizes_around_every_packet_boundary
-                    ten_megabytes_each_way
-                }
+        tests! { <$server, $client>
+            exchanges {
+                a_dropped_reply_is_no_answer
+                a_request_of_many_small_writes
+                a_request_that_is_sent_whole_and_read_in_pieces
+                a_slow_writer_and_a_slow_reader_disturb_nobody
+                an_abandoned_request_reaches_no_handler
+                an_answer_that_is_dropped_disturbs_nobody
+                an_empty_answer_is_an_answer
+                answers_as_recorded
+                dropped_connections_are_probes
+                one_client_in_many_threads
+                quit_is_answered_and_ends_the_server
+                sixty_four_clients
+                sizes_around_every_packet_boundary
+                ten_megabytes_each_way
             }
+        }
     };
 }
 
@@ -230,15 +244,11 @@ macro_rules! server {
             }
 
             #[cfg(target_os = "linux")]
-            #[test]
-            fn silent_clients_go_when_descriptors_run_short() {
-                let name = concat!(
-                    stringify!($name),
-                    "::silent_clients_go_when_descriptors_run_short"
-                );
-                crate::bounds::bounded(|| {
-                    crate::requests::silent_clients_go_when_descriptors_run_short::<$server>(name);
-                });
+            tests_by_name! { $name <$server>
+                requests {
+                    half_requests_go_when_descriptors_run_short
+                    silent_clients_go_when_descriptors_run_short
+                }
             }
         }
     };

@@ -36,15 +36,8 @@ fn answered<C: Client>(
     server.join().unwrap();
 }
 
-const NAMES: [&str; 7] = [
-    "ping",
-    "unknown-command",
-    "big",
-    "chunk",
-    "quit",
-    "sendbytes-A100000",
-    "sendbytes-C65507",
-];
+const NAMES: [&str; 7] =
+    ["ping", "unknown-command", "big", "chunk", "quit", "sendbytes-A100000", "sendbytes-C65507"];
 
 /// What git's server sent, whole and in pieces that end inside headers.
 pub fn recorded_traffic<C: Client>() {
@@ -225,7 +218,10 @@ pub fn an_answer_before_the_request<C: Client>() {
         match client.call(&pattern(size)) {
             Ok(answer) => assert_eq!(answer, b"early"),
             Err(error) => assert!(
-                matches!(error.kind, ErrorKind::HungUp | ErrorKind::NoAnswer | ErrorKind::Truncated),
+                matches!(
+                    error.kind,
+                    ErrorKind::HungUp | ErrorKind::NoAnswer | ErrorKind::Truncated
+                ),
                 "{error:?}"
             ),
         }

@@ -44,7 +44,11 @@ pub fn nobody_is_there<C: Client>() {
     assert_eq!(fs::read(folder.path()).unwrap(), b"no socket");
     refused::<C>(folder.as_ref(), patient, ErrorKind::Endpoint(State::Invalid));
     refused::<C>(&folder.path().join("x"), patient, ErrorKind::Endpoint(State::Invalid));
-    refused::<C>(Path::new("/no/such/folder/app.ipc"), settings, ErrorKind::Endpoint(State::NotFound));
+    refused::<C>(
+        Path::new("/no/such/folder/app.ipc"),
+        settings,
+        ErrorKind::Endpoint(State::NotFound),
+    );
 }
 
 pub fn nobody_comes<C: Client>() {

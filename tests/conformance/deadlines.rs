@@ -119,8 +119,7 @@ pub fn on_an_answer_that_keeps_coming<C: Client>() {
     });
     let settings = ClientSettings { total: Some(2 * LIMIT), receive: Some(LIMIT), ..settings() };
     let since = Instant::now();
-    let mut answer =
-        C::new(&folder.path(), settings).connect().unwrap().send(b"ping").unwrap();
+    let mut answer = C::new(&folder.path(), settings).connect().unwrap().send(b"ping").unwrap();
     let error = loop {
         match answer.read(&mut [0; 4096]) {
             Ok(n) => assert_ne!(n, 0),

@@ -27,8 +27,7 @@ fn repeat(mut once: impl FnMut()) {
 pub fn exchanges_that_go_wrong<S: Server, C: Client>() {
     let settings = ServerSettings { request_limit: Some(1000), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
-    let impatient =
-        ClientSettings { wait: Some(Duration::from_millis(1)), ..Default::default() };
+    let impatient = ClientSettings { wait: Some(Duration::from_millis(1)), ..Default::default() };
     let client: C = served.client();
     let impatient: C = served.client_with(impatient);
     let missing = C::new(&served.path().join("x"), Default::default());
@@ -53,8 +52,7 @@ pub fn exchanges_that_go_wrong<S: Server, C: Client>() {
     repeat(|| {
         client.call(b"do panic").unwrap_err();
     });
-    served.forget_reports();
-    served.end();
+    served.end_after_errors();
 }
 
 pub fn servers_that_come_and_go<S: StreamingServer, C: Client>() {

@@ -74,8 +74,7 @@ pub fn an_answer_given_up_is_an_error<S: Server, C: Client>() {
 pub fn a_failing_handler_leaves_others_alone<S: Server, C: Client>() {
     let served = Served::<S>::start(App::commands());
     let client: C = served.client();
-    let mut other =
-        client.connect().unwrap().send(b"do write a; flush; wait on; write b").unwrap();
+    let mut other = client.connect().unwrap().send(b"do write a; flush; wait on; write b").unwrap();
     other.expect(b"a");
     for how in ["fail", "panic"] {
         client.call(format!("do {how}").as_bytes()).unwrap_err();
@@ -257,8 +256,7 @@ pub fn stop_serves_the_backlog<S: Server, C: Client>() {
     let client: C = served.client();
     let busy = client.connect().unwrap().send(b"do open in; wait on").unwrap();
     served.app.reached("in");
-    let queued: Vec<_> =
-        (0..5).map(|_| client.connect().unwrap().send(b"ping").unwrap()).collect();
+    let queued: Vec<_> = (0..5).map(|_| client.connect().unwrap().send(b"ping").unwrap()).collect();
     served.running.stop();
     eventually("the path goes", || !served.path().exists());
     served.app.open("on");

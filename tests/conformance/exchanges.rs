@@ -201,9 +201,7 @@ pub fn an_answer_that_is_dropped_disturbs_nobody<S: Server, C: Client>() {
     let mut answer = client.connect().unwrap().send(b"do bytes 5000000").unwrap();
     answer.expect(&pattern(100));
     drop(answer);
-    eventually("the server notices", || {
-        !S::REPORTS || served.reports_so_far() == 1
-    });
+    eventually("the server notices", || !S::REPORTS || served.reports_so_far() == 1);
     served.forget_reports();
     served.assert_alive();
     served.end();

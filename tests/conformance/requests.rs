@@ -13,15 +13,14 @@ use simple_ipc::{ErrorKind, Phase};
 use crate::app::App;
 use crate::bounds::{Folder, eventually};
 use crate::seam::{Reports, Running, Served, Server, ServerSettings};
-use crate::wire::{self, Reader, assert_same, frame, read_to_end, send, vector};
+use crate::wire::{Reader, assert_same, frame, read_to_end, send, vector};
 
 /// What git's client sent is answered with the bytes that git's server sent.
 pub fn recorded_traffic<S: Server>() {
     let served = Served::<S>::start(App::commands());
-    for name in
-        ["probe", "ping", "unknown-command", "big", "chunk", "sendbytes-A100000"]
-    {
-        let [request, recorded] = ["request", "response"].map(|way| vector(&format!("{name}.{way}")));
+    for name in ["probe", "ping", "unknown-command", "big", "chunk", "sendbytes-A100000"] {
+        let [request, recorded] =
+            ["request", "response"].map(|way| vector(&format!("{name}.{way}")));
         // All at once, and in pieces that end inside headers and packets.
         for piece in [usize::MAX, 65521, 3].map(|piece| piece.min(request.len().max(1))) {
             let mut stream = UnixStream::connect(served.path()).unwrap();
@@ -50,7 +49,8 @@ pub fn recorded_traffic<S: Server>() {
 pub fn more_recorded_requests<S: Server>() {
     let served = Served::<S>::start(App::commands());
     for name in ["sendbytes-B65506", "sendbytes-C65507"] {
-        let [request, recorded] = ["request", "response"].map(|way| vector(&format!("{name}.{way}")));
+        let [request, recorded] =
+            ["request", "response"].map(|way| vector(&format!("{name}.{way}")));
         for cut in [1, 3, 4, 5, 65519, 65520, 65521, request.len() - 4, request.len() - 1] {
             let (begin, rest) = request.split_at(cut.min(request.len()));
             let mut stream = send(&served.path(), begin);
@@ -86,7 +86,8 @@ pub fn requests_cut_short<S: Server>() {
 
 pub fn a_client_that_sends_no_more_gets_its_answer<S: Server>() {
     let served = Served::<S>::start(App::commands());
-    for request in [&b"0008ping0000"[..], b"0006PI0008NG\n\n0000", b"000Aunheard0000"[..0].as_ref()] {
+    for request in [&b"0008ping0000"[..], b"0006PI0008NG\n\n0000", b"000Aunheard0000"[..0].as_ref()]
+    {
         let mut stream = send(&served.path(), request);
         stream.shutdown(Shutdown::Write).unwrap();
         let answer = read_to_end(&mut stream);
@@ -205,7 +206,8 @@ pub fn half_requests_do_not_keep_a_server<S: Server>() {
 }
 
 pub fn silence_has_a_limit_if_wanted<S: Server>() {
-    let settings = ServerSettings { silence: Some(Duration::from_millis(50)), ..Default::default() };
+    let settings =
+        ServerSettings { silence: Some(Duration::from_millis(50)), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     let mut silent: Vec<_> = (0..5).map(|_| send(&served.path(), b"")).collect();
     // One who speaks in time is not silent, however long it takes after that.
@@ -217,7 +219,8 @@ pub fn silence_has_a_limit_if_wanted<S: Server>() {
 }
 
 pub fn a_pause_inside_a_request_has_a_limit<S: Server>() {
-    let settings = ServerSettings { receive: Some(Duration::from_millis(50)), ..Default::default() };
+    let settings =
+        ServerSettings { receive: Some(Duration::from_millis(50)), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     let mut silent = send(&served.path(), b"");
     let mut begun: Vec<_> = (0..5).map(|_| send(&served.path(), b"0008pi")).collect();
@@ -247,7 +250,8 @@ pub fn sending_has_a_limit<S: Server>() {
 }
 
 pub fn an_idle_server_ends_if_wanted<S: Server>() {
-    let settings = ServerSettings { idle_exit: Some(Duration::from_millis(50)), ..Default::default() };
+    let settings =
+        ServerSettings { idle_exit: Some(Duration::from_millis(50)), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     // A client that is there, even without a word, keeps it.
     let mut client = send(&served.path(), b"");
@@ -260,7 +264,8 @@ pub fn an_idle_server_ends_if_wanted<S: Server>() {
 }
 
 pub fn an_unused_server_ends_if_wanted<S: Server>() {
-    let settings = ServerSettings { idle_exit: Some(Duration::from_millis(20)), ..Default::default() };
+    let settings =
+        ServerSettings { idle_exit: Some(Duration::from_millis(20)), ..Default::default() };
     Served::<S>::with(App::commands(), settings).ended(Reason::Idle);
 }
 
@@ -327,44 +332,79 @@ pub fn a_dead_socket_is_replaced<S: Server>() {
     served.end();
 }
 
-/// More clients than descriptors: the longest silent go, and who speaks is served. The server is
-/// in a process of its own with few descriptors, and its clients are here.
+/// A server in a process of its own, with few descriptors, for clients that are here.
+#[cfg(target_os = "linux")]
+struct Short {
+    folder: Folder,
+    process: std::process::Child,
+}
+
+#[cfg(target_os = "linux")]
+impl Short {
+    /// In the process of the test `name` this starts one more, which serves and never comes back.
+    fn start<S: Server>(name: &str) -> Self {
+        use std::process::{Command, Stdio, exit};
+
+        use rustix::process::{Resource, Rlimit, setrlimit};
+
+        const SERVE: &str = "CONFORMANCE_SERVE";
+        if let Some(path) = std::env::var_os(SERVE) {
+            let few = Rlimit { current: Some(64), maximum: Some(64) };
+            setrlimit(Resource::Nofile, few).unwrap();
+            let settings = ServerSettings::default();
+            let server = S::bind(path.as_ref(), settings, Reports::default()).unwrap();
+            let running = server.serve(App::commands());
+            let quit = running.join().unwrap().0 == Reason::Quit;
+            exit(if quit { 0 } else { 1 });
+        }
+        let folder = Folder::new();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(SERVE, folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the server is there", || {
+            assert_eq!(process.try_wait().unwrap(), None);
+            UnixStream::connect(folder.path()).is_ok()
+        });
+        Self { folder, process }
+    }
+
+    fn send(&self, bytes: &[u8]) -> UnixStream {
+        send(&self.folder.path(), bytes)
+    }
+
+    #[track_caller]
+    fn ping(&self) {
+        assert_eq!(read_to_end(&mut self.send(b"0008ping0000")), b"0008pong0000");
+    }
+
+    fn end(mut self) {
+        assert_eq!(read_to_end(&mut self.send(&frame(b"quit"))), b"0000");
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Short {
+    fn drop(&mut self) {
+        // After a failure; otherwise it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// More clients than descriptors: the longest silent go, and who speaks is served.
 #[cfg(target_os = "linux")]
 pub fn silent_clients_go_when_descriptors_run_short<S: Server>(name: &str) {
-    use std::process::{Command, Stdio};
-
-    use rustix::process::{Resource, Rlimit, setrlimit};
-
-    const SERVE: &str = "CONFORMANCE_SERVE";
-    if let Some(path) = std::env::var_os(SERVE) {
-        let few = Rlimit { current: Some(64), maximum: Some(64) };
-        setrlimit(Resource::Nofile, few).unwrap();
-        let server = S::bind(path.as_ref(), ServerSettings::default(), Reports::default()).unwrap();
-        let running = server.serve(App::commands());
-        // Some way to say so that needs nothing else.
-        assert_eq!(running.join().unwrap().0, Reason::Quit);
-        return;
-    }
-    let folder = Folder::new();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(SERVE, folder.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    eventually("the server is there", || {
-        UnixStream::connect(folder.path()).is_ok() || child.try_wait().unwrap().is_some()
-    });
-    let ping = || {
-        let answer = read_to_end(&mut send(&folder.path(), b"0008ping0000"));
-        assert_eq!(answer, b"0008pong0000");
-    };
+    let server = Short::start::<S>(name);
     let mut silent = Vec::new();
     for _ in 0..30 {
-        silent.extend((0..10).map(|_| send(&folder.path(), b"")));
-        ping();
+        silent.extend((0..10).map(|_| server.send(b"")));
+        server.ping();
     }
-    // The last to come are still there; the first have been let go.
+    // The last to come is still there; the first have been let go.
     let mut last = silent.pop().unwrap();
     last.write_all(b"0008ping0000").unwrap();
     assert_eq!(read_to_end(&mut last), b"0008pong0000");
@@ -372,11 +412,21 @@ pub fn silent_clients_go_when_descriptors_run_short<S: Server>(name: &str) {
         assert_eq!(read_to_end(early), b"");
     }
     drop(silent);
-    // Those who have begun go last, but they go.
-    let begun: Vec<_> = (0..100).map(|_| send(&folder.path(), b"0008pi")).collect();
-    ping();
+    server.end();
+}
+
+/// The same when all have begun their requests and stopped: who comes now has hardly had the
+/// time to speak, so it is not the one to go.
+#[cfg(target_os = "linux")]
+pub fn half_requests_go_when_descriptors_run_short<S: Server>(name: &str) {
+    let server = Short::start::<S>(name);
+    let begun: Vec<_> = (0..100).map(|_| server.send(b"0008pi")).collect();
+    for _ in 0..100 {
+        server.ping();
+    }
     drop(begun);
-    ping();
-    assert_eq!(read_to_end(&mut send(&folder.path(), &wire::frame(b"quit"))), b"0000");
-    assert!(child.wait().unwrap().success());
+    for _ in 0..100 {
+        server.ping();
+    }
+    server.end();
 }

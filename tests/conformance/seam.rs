@@ -254,6 +254,13 @@ impl<S: Server> Served<S> {
         self.ended(Reason::Asked);
     }
 
+    /// As [`end`](Self::end), after exchanges of which not all are known to have been reported.
+    #[track_caller]
+    pub fn end_after_errors(self) {
+        self.running.stop();
+        assert_eq!(self.running.join().unwrap(), (Reason::Asked, 0));
+    }
+
     /// The server ends by itself, in order, with nothing to report.
     #[track_caller]
     pub fn ended(self, reason: Reason) {

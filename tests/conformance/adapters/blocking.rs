@@ -14,7 +14,11 @@ fn now<T>(outcome: T) -> T {
     outcome
 }
 
-client!(blocking, now);
+fn inside<T>(call: impl FnOnce() -> T) -> T {
+    call()
+}
+
+client!(blocking, now, inside);
 perform!([], [], Gate::wait);
 
 pub struct Server(runtime::Server);
@@ -36,9 +40,8 @@ impl seam::Server for Server {
 
 impl seam::StreamingServer for Server {
     fn serve_streaming(self, app: App) -> Self::Running {
-        let handler = move |request, reply| {
-            perform(app.clone(), app.streaming_steps(), Some(request), reply)
-        };
+        let handler =
+            move |request, reply| perform(app.clone(), app.streaming_steps(), Some(request), reply);
         self.0.serve_streaming(handler).unwrap()
     }
 }

@@ -11,9 +11,9 @@ pub mod smol;
 pub mod tokio;
 
 /// The client of the runtime `$runtime`; `$now` is the function that waits for what its calls
-/// return.
+/// return, `$inside` the one that makes a call inside the runtime.
 macro_rules! client {
-    ($runtime:ident, $now:path) => {
+    ($runtime:ident, $now:path, $inside:path) => {
         use simple_ipc::exchange::Done;
         use simple_ipc::$runtime as runtime;
 
@@ -96,7 +96,7 @@ macro_rules! client {
             }
 
             fn split(self) -> (Self::Rest, Self::Answer) {
-                self.split().unwrap()
+                $inside(|| self.split()).unwrap()
             }
         }
 

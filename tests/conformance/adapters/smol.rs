@@ -10,7 +10,12 @@ use super::{client, perform, set};
 use crate::app::{App, Gate, Step};
 use crate::seam::{Reports, ServerSettings};
 
-client!(smol, now);
+/// Anywhere will do.
+fn inside<T>(call: impl FnOnce() -> T) -> T {
+    call()
+}
+
+client!(smol, now, inside);
 perform!([async], [.await], Gate::opened);
 
 pub struct Server(runtime::Server);
@@ -32,9 +37,8 @@ impl seam::Server for Server {
 
 impl seam::StreamingServer for Server {
     fn serve_streaming(self, app: App) -> Self::Running {
-        let handler = move |request, reply| {
-            perform(app.clone(), app.streaming_steps(), Some(request), reply)
-        };
+        let handler =
+            move |request, reply| perform(app.clone(), app.streaming_steps(), Some(request), reply);
         self.0.serve_streaming(handler).unwrap()
     }
 }

@@ -16,14 +16,19 @@ use crate::app::{App, Gate, Step};
 use crate::seam::{Reports, ServerSettings};
 
 /// Clients' calls are awaited here.
+static CLIENTS: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+
 fn now<F: Future>(call: F) -> F::Output {
-    static CLIENTS: LazyLock<Runtime> = LazyLock::new(|| {
-        Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-    });
     CLIENTS.block_on(call)
 }
 
-client!(tokio, now);
+fn inside<T>(call: impl FnOnce() -> T) -> T {
+    let _inside = CLIENTS.enter();
+    call()
+}
+
+client!(tokio, now, inside);
 perform!([async], [.await], Gate::opened);
 
 pub trait Flavour: Send + 'static {
@@ -115,9 +120,8 @@ impl<F: Flavour> seam::Server for Server<F> {
 impl<F: Flavour> seam::StreamingServer for Server<F> {
     fn serve_streaming(self, app: App) -> Self::Running {
         let Self { server, host, .. } = self;
-        let handler = move |request, reply| {
-            perform(app.clone(), app.streaming_steps(), Some(request), reply)
-        };
+        let handler =
+            move |request, reply| perform(app.clone(), app.streaming_steps(), Some(request), reply);
         let running = host.block_on(async { server.serve_streaming(handler).unwrap() });
         Running { running: Some(running), host: Some(host) }
     }

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use simple_ipc::ErrorKind;
 use simple_ipc::client::Delivery;
 use simple_ipc::exchange::MessageError;
 use simple_ipc::lifecycle::Reason;
 use simple_ipc::tokio::{Client, Finished, Reply, Request, RequestReader, Running, Server};
+use simple_ipc::{ErrorKind, Phase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -197,17 +197,15 @@ fn stopping_while_busy_drains() {
             echo(request, reply).await
         };
         let running = Server::bind(&path).unwrap().exchanges(2).serve(handler).unwrap();
-        let calls: Vec<_> = (0..6)
-            .map(|_| {
-                let client = Client::new(&path);
-                tokio::spawn(async move { client.call("x").await.unwrap() })
-            })
-            .collect();
-        sleep(Duration::from_millis(50)).await;
+        let client = Client::new(&path);
+        let mut answers = Vec::new();
+        for _ in 0..6 {
+            answers.push(client.connect().await.unwrap().send("x").await.unwrap());
+        }
         running.handle().stop();
         assert_eq!(running.join().await.unwrap().aborted, 0);
-        for call in calls {
-            assert_eq!(call.await.unwrap(), b"x");
+        for answer in answers {
+            assert_eq!(answer.read_all().await.unwrap(), b"x");
         }
     });
 }
@@ -326,26 +324,26 @@ fn silent_clients_lock_nobody_out() {
 #[test]
 fn deadlines() {
     in_both(|path| async move {
-        let handler = |_: Request, mut reply: Reply| async move {
-            reply.write_all(b"half").await?;
-            sleep(Duration::from_millis(80)).await;
-            reply.flush().await?;
-            sleep(Duration::from_secs(30)).await;
+        let handler = |request: Request, mut reply: Reply| async move {
+            if &*request == b"half" {
+                reply.write_all(b"half").await?;
+                reply.flush().await?;
+            }
+            reply.client_left().await;
             reply.finish().await
         };
-        let server = Server::bind(&path).unwrap().drain_deadline(Duration::ZERO);
-        let running = server.serve(handler).unwrap();
+        let running = Server::bind(&path).unwrap().serve(handler).unwrap();
         let short = Duration::from_millis(30);
-        let error = Client::new(&path).wait_deadline(short).call("x").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Deadline(short), "{error}");
-        assert_eq!(error.phase(), simple_ipc::Phase::Wait);
-        let error = Client::new(&path).receive_deadline(short).call("x").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Deadline(short), "{error}");
-        assert_eq!(error.phase(), simple_ipc::Phase::Receive);
-        let total = Duration::from_millis(120);
-        let error = Client::new(&path).total_deadline(total).call("x").await.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Deadline(_)), "{error}");
-        drop(running);
+        let error = Client::new(&path).wait_deadline(short).call("").await.unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Deadline(short), Phase::Wait));
+        let error = Client::new(&path).receive_deadline(short).call("half").await.unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Deadline(short), Phase::Receive));
+        for request in ["", "half"] {
+            let error = Client::new(&path).total_deadline(short).call(request).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Deadline(_)), "{error}");
+        }
+        running.stop();
+        running.join().await.unwrap();
 
         // A server that does not serve yet takes only what fits into the socket's buffer.
         let folder = Folder::new();
@@ -371,14 +369,21 @@ fn deadlines_of_the_server() {
         let handler = |_, reply: Reply| async move { reply.finish_with(vec![0; 4 << 20]).await };
         let running = server.serve(handler).unwrap();
         let client = Client::new(&path);
-        // A client that is silent, one that pauses, one that reads nothing.
-        let silent = client.connect().await.unwrap();
+        // A client that is silent,
+        for pause in [50, 100, 200, 400, 800, 1600] {
+            let silent = client.connect().await.unwrap();
+            sleep(Duration::from_millis(pause)).await;
+            if silent.call("x").await.is_err() {
+                break;
+            }
+            assert!(pause < 1600, "it is still served");
+        }
+        // one that pauses, one that reads nothing.
         let mut pausing = client.connect().await.unwrap().request();
         pausing.write_all(b"x").await.unwrap();
         pausing.flush().await.unwrap();
         let answer = client.connect().await.unwrap().send("x").await.unwrap();
-        sleep(Duration::from_millis(150)).await;
-        assert!(silent.call("x").await.is_err());
+        sleep(Duration::from_millis(500)).await;
         assert!(pausing.finish().await.is_err());
         assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::Truncated);
         let errors = errors.lock().unwrap().join("\n");

@@ -55,7 +55,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     const LOOKS: usize = 2;
 
     /// How long a line of clients is remembered, in exchanges.
-    const CROWD: u32 = 4;
+    const CROWD: u32 = 2;
 
     /// After so many connections the executor's other tasks have a turn.
     const ROUND: u32 = 16;

@@ -14,7 +14,7 @@ use std::vec::Vec;
 use crate::Error;
 use crate::endpoint::Stream;
 use crate::lifecycle::{
-    Action, Admission, Ending, Lifecycle, Limits, Load, Place, Reason, Shortage, Ticket,
+    Action, Admission, Ending, Lifecycle, Limits, Place, Reason, Shortage, Ticket,
 };
 
 #[derive(Debug)]
@@ -302,10 +302,6 @@ impl Control {
         };
         state.conductor = Conductor { waker: Some(waker.clone()), gated, wakes_at };
         Rest::Until(wakes_at)
-    }
-
-    pub(super) fn load(&self) -> Load {
-        self.lock().lifecycle.load()
     }
 
     pub(super) fn path_lost(&self) {

@@ -50,8 +50,8 @@ pub(super) struct Wait {
     asked: bool,
     /// There only while waiting.
     deadline: Option<(Timer, Duration)>,
-    /// How often to look again before asking the reactor, each time after everybody else had
-    /// the processor.
+    /// How often to look before asking the reactor, each time after other threads had the
+    /// processor.
     looks: u8,
 }
 
@@ -113,10 +113,13 @@ impl Socket {
                         return Poll::Ready(result.map_err(Trouble::Io));
                     }
                 }
+                wait.looks = wait.looks.saturating_sub(1);
                 if wait.looks > 0 {
-                    wait.looks -= 1;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    if wait.looks % Wait::LOOKS_IN_A_ROW == 0 {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    continue;
                 }
             }
             match self.poll_ready(cx, direction) {
@@ -138,7 +141,10 @@ impl Socket {
 }
 
 impl Wait {
-    /// One that looks again this often before it asks the reactor the first time.
+    /// Then the executor's other tasks have a turn.
+    const LOOKS_IN_A_ROW: u8 = 4;
+
+    /// One that looks this often before it asks the reactor the first time.
     pub(super) fn looking(looks: u8) -> Self {
         Self { looks, ..Self::default() }
     }

@@ -6,16 +6,16 @@
     reason = "every runtime needs the standard library; one crate's name reads better than three"
 )]
 
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 #[cfg(feature = "blocking")]
 pub mod blocking;
 pub mod endpoint;
 mod error;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod link;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod options;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod request;
 #[cfg(unix)]
 #[cfg(feature = "smol")]

@@ -19,9 +19,7 @@ use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
 
-use polling::Events;
-
-use crate::endpoint::{Accepted, Listener, Place, Readiness, Stream, Watched};
+use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
 use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};

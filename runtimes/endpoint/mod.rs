@@ -9,12 +9,19 @@
 
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+#[cfg(any(unix, windows))]
 #[cfg(feature = "blocking")]
-pub(crate) use unix::readiness::{Readiness, Watched};
-#[cfg(unix)]
-pub(crate) use unix::{Accepted, Listener, Stream, has_more_processors};
+pub(crate) use system::readiness::{Events, Readiness, Watched};
+#[cfg(any(unix, windows))]
+pub(crate) use system::{Accepted, Listener, Stream, has_more_processors};
 
 pub use crate::connect::State;
 
@@ -33,10 +40,10 @@ pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
 
 /// What is found at `path`. The server, if there is one, is not disturbed: it sees a client that
 /// hangs up without a word.
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 pub fn state(path: impl AsRef<Path>) -> State {
     match absolute(path.as_ref()) {
-        Ok(path) => unix::state(&path),
+        Ok(path) => system::state(&path),
         Err(_) => State::Invalid,
     }
 }

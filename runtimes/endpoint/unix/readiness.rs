@@ -5,7 +5,8 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use polling::{Event, Events, Poller};
+pub(crate) use polling::Events;
+use polling::{Event, Poller};
 
 use super::Stream;
 

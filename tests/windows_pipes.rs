@@ -1,0 +1,366 @@
+//! What is particular to Windows: pipes, their names and their ends. What every system has in
+//! common is in the conformance suite.
+#![cfg(windows)]
+#![cfg(feature = "blocking")]
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use simple_ipc::blocking::{Client, Running, Server};
+use simple_ipc::connect::State;
+use simple_ipc::pipe_name::PipeName;
+use simple_ipc::{ErrorKind, endpoint};
+
+/// A folder of a test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let name = format!("simple-ipc-{}-{test}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("app.ipc")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Fails the test in place of waiting for ever.
+fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    match is_done.recv_timeout(Duration::from_secs(60)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it takes too long"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+/// A server that answers with what it was asked.
+fn echo(path: &Path) -> Running {
+    Server::bind(path)
+        .unwrap()
+        .serve(|request, reply| reply.finish_with(request.into_bytes()))
+        .unwrap()
+}
+
+/// The pipe of `path`, as a file: what any program may open.
+fn open(path: &Path) -> io::Result<fs::File> {
+    let path = path.parent().unwrap().canonicalize().unwrap().join(path.file_name().unwrap());
+    let units: Vec<u16> = path.to_str().unwrap().encode_utf16().collect();
+    let name = PipeName::of(&units).unwrap().to_string();
+    fs::File::options().read(true).write(true).open(name)
+}
+
+#[test]
+fn an_exchange() {
+    bounded(|| {
+        let folder = Folder::new("exchange");
+        let running = echo(&folder.path());
+        let client = Client::new(folder.path());
+        for request in [b"".to_vec(), b"ping".to_vec(), vec![b'x'; 70_000], vec![b'y'; 3_000_000]] {
+            assert!(client.call(&request).unwrap() == request, "{} bytes", request.len());
+        }
+        running.stop();
+        running.join().unwrap();
+        assert_eq!(client.state(), State::NotFound);
+    });
+}
+
+#[test]
+fn another_program_and_its_bytes() {
+    bounded(|| {
+        let folder = Folder::new("bytes");
+        let running = echo(&folder.path());
+        let mut pipe = open(&folder.path()).unwrap();
+        // As git writes: header, payload and flush are messages of their own.
+        for piece in [&b"0008"[..], b"ping", b"0000"] {
+            pipe.write_all(piece).unwrap();
+        }
+        let mut answer = [0; 12];
+        pipe.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"0008ping0000");
+        // The server closes: the end of the stream, whichever way the system says it.
+        match pipe.read(&mut answer) {
+            Ok(0) => {}
+            Err(error) => assert!(matches!(error.raw_os_error(), Some(109 | 233)), "{error}"),
+            Ok(n) => panic!("{n} bytes more"),
+        }
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_an_answer_reaches_a_slow_reader_after_the_server_is_gone() {
+    bounded(|| {
+        let folder = Folder::new("slow");
+        for len in [10, 60_000, 500_000] {
+            let running = Server::bind(folder.path())
+                .unwrap()
+                .serve(move |_, reply| reply.finish_with(vec![b'z'; len]))
+                .unwrap();
+            let mut pipe = open(&folder.path()).unwrap();
+            pipe.write_all(b"0005x0000").unwrap();
+            let mut answer = Vec::new();
+            if len > 60_000 {
+                // More than the pipe holds: the server waits until the rest fits.
+                let mut some = vec![0; len - 30_000];
+                pipe.read_exact(&mut some).unwrap();
+                answer.extend(some);
+            }
+            running.stop();
+            // The server has ended, and with it the connection; nobody has read the rest.
+            running.join().unwrap();
+            let mut rest = Vec::new();
+            match pipe.read_to_end(&mut rest) {
+                Ok(_) => {}
+                Err(error) => assert!(matches!(error.raw_os_error(), Some(109 | 233)), "{error}"),
+            }
+            answer.extend(rest);
+            assert!(answer.ends_with(b"0000"), "{len}: {} bytes", answer.len());
+            let packets = len.div_ceil(65516);
+            assert_eq!(answer.len(), len + 4 * packets + 4);
+        }
+    });
+}
+
+#[test]
+fn silent_clients_lock_nobody_out() {
+    bounded(|| {
+        let folder = Folder::new("silent");
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .exchanges(2)
+            .serve(|request, reply| reply.finish_with(request.into_bytes()))
+            .unwrap();
+        let client = Client::new(folder.path());
+        let mut silent: Vec<_> = (0..40).map(|_| client.connect().unwrap()).collect();
+        assert_eq!(client.call("ping").unwrap(), b"ping");
+        // They are served when they speak after all.
+        for connection in silent.drain(..20) {
+            assert_eq!(connection.call("late").unwrap(), b"late");
+        }
+        running.stop();
+        running.join().unwrap();
+        drop(silent);
+    });
+}
+
+#[test]
+fn many_clients_of_one_worker() {
+    bounded(|| {
+        let folder = Folder::new("many");
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .exchanges(1)
+            .serve(|request, reply| reply.finish_with(request.into_bytes()))
+            .unwrap();
+        thread::scope(|scope| {
+            for _ in 0..40 {
+                scope.spawn(|| {
+                    let client = Client::new(folder.path());
+                    let request = vec![b'r'; 70_000];
+                    for _ in 0..5 {
+                        assert!(client.call(&request).unwrap() == request);
+                    }
+                });
+            }
+        });
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn nothing_there() {
+    let folder = Folder::new("nothing");
+    let path = folder.path();
+    assert_eq!(endpoint::state(&path), State::NotFound);
+    let error = Client::new(&path).call("x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Endpoint(State::NotFound));
+    // Without its folder, a path can never be an endpoint.
+    let nowhere = folder.0.join("missing").join("app.ipc");
+    assert_eq!(endpoint::state(&nowhere), State::Invalid);
+    let error = Server::bind(&nowhere).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Endpoint(State::Invalid));
+    let too_long = folder.0.join("x".repeat(250));
+    assert_eq!(endpoint::state(&too_long), State::Invalid);
+}
+
+#[test]
+fn a_place_is_taken_once() {
+    bounded(|| {
+        let folder = Folder::new("taken");
+        let server = Server::bind(folder.path()).unwrap();
+        let error = Server::bind(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        // Windows does not tell upper case from lower case.
+        assert_eq!(endpoint::state(folder.0.join("APP.ipc")), State::Listening);
+        drop(server);
+        assert_eq!(endpoint::state(folder.path()), State::NotFound);
+        drop(Server::bind(folder.path()).unwrap());
+    });
+}
+
+#[test]
+fn a_client_that_connects_before_the_server_serves_is_served() {
+    bounded(|| {
+        let folder = Folder::new("before");
+        let server = Server::bind(folder.path()).unwrap();
+        let connections: Vec<_> =
+            (0..10).map(|_| Client::new(folder.path()).connect().unwrap()).collect();
+        let running =
+            server.serve(|request, reply| reply.finish_with(request.into_bytes())).unwrap();
+        for connection in connections {
+            assert_eq!(connection.call("early").unwrap(), b"early");
+        }
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn an_answer_given_up_is_truncated_whatever_was_sent() {
+    bounded(|| {
+        let folder = Folder::new("given-up");
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .serve(|_, mut reply| {
+                reply.write_all(b"some")?;
+                reply.flush()?;
+                Err(io::Error::other("no more"))
+            })
+            .unwrap();
+        let error = Client::new(folder.path()).call("x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn who_is_stuck_is_hung_up_on_at_the_drain_deadline() {
+    bounded(|| {
+        let folder = Folder::new("stuck");
+        let (begun, has_begun) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let may_end = std::sync::Mutex::new(may_end);
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .drain_deadline(Duration::from_millis(50))
+            .serve(move |_, reply| {
+                begun.send(()).unwrap();
+                let _ = may_end.lock().unwrap().recv();
+                reply.finish()
+            })
+            .unwrap();
+        let client = Client::new(folder.path());
+        let caller = thread::spawn(move || client.call("x").unwrap_err().kind());
+        has_begun.recv().unwrap();
+        running.stop();
+        assert_eq!(running.join().unwrap().aborted, 1);
+        // The handler still holds its reply.
+        assert_eq!(caller.join().unwrap(), ErrorKind::NoAnswer);
+        drop(end);
+    });
+}
+
+#[test]
+fn whoever_reads_nothing_is_given_up_in_time() {
+    bounded(|| {
+        let folder = Folder::new("reads-nothing");
+        let (report, reported) = mpsc::channel();
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .send_deadline(Duration::from_millis(100))
+            .on_error(move |error| report.send(error.kind()).unwrap())
+            .serve(|_, reply| reply.finish_with(vec![0; 10_000_000]))
+            .unwrap();
+        let mut pipe = open(&folder.path()).unwrap();
+        pipe.write_all(b"0005x0000").unwrap();
+        // The handler's error, which says so inside.
+        assert_eq!(reported.recv().unwrap(), ErrorKind::Aborted);
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_given_up_in_time() {
+    bounded(|| {
+        let folder = Folder::new("takes-nothing");
+        let server = Server::bind(folder.path()).unwrap();
+        let client = Client::new(folder.path())
+            .send_deadline(Duration::from_millis(100))
+            .wait_deadline(Duration::from_millis(100));
+        let error = client.call(vec![0; 10_000_000]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(Duration::from_millis(100)));
+        let error = client.call("x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(Duration::from_millis(100)));
+        drop(server);
+    });
+}
+
+#[test]
+fn a_busy_server_is_waited_for() {
+    bounded(|| {
+        let folder = Folder::new("busy");
+        let server = Server::bind(folder.path()).unwrap();
+        let client = Client::new(folder.path()).wait_if_busy(Duration::ZERO);
+        let mut connections = Vec::new();
+        let error = loop {
+            match client.connect() {
+                Ok(connection) => connections.push(connection),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        assert_eq!(client.state(), State::Listening);
+        let patient = Client::new(folder.path());
+        let caller = thread::spawn(move || patient.call("patience"));
+        let running =
+            server.serve(|request, reply| reply.finish_with(request.into_bytes())).unwrap();
+        assert_eq!(caller.join().unwrap().unwrap(), b"patience");
+        running.stop();
+        running.join().unwrap();
+        drop(connections);
+    });
+}
+
+#[test]
+fn a_handler_notices_that_its_client_left() {
+    bounded(|| {
+        let folder = Folder::new("left");
+        let (begun, has_begun) = mpsc::channel();
+        let running = Server::bind(folder.path())
+            .unwrap()
+            .serve(move |_, reply| {
+                begun.send(()).unwrap();
+                while !reply.client_has_left() {
+                    thread::yield_now();
+                }
+                reply.finish()
+            })
+            .unwrap();
+        let answer = Client::new(folder.path()).connect().unwrap().send("x").unwrap();
+        has_begun.recv().unwrap();
+        drop(answer);
+        running.stop();
+        running.join().unwrap();
+    });
+}

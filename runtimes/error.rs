@@ -14,6 +14,8 @@ use crate::exchange::MessageError;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
+    /// A client was starting a server.
+    Start,
     /// A server was taking its place at the path.
     Bind,
     /// A server was accepting connections.
@@ -33,6 +35,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Start => "start a server for",
             Self::Bind => "bind to",
             Self::Accept => "accept on",
             Self::Connect => "connect to",
@@ -67,6 +70,12 @@ pub enum ErrorKind {
     /// The exchange was aborted on this side: by a failed or cancelled write before, by a
     /// handler's failure or panic, or by the end of the server.
     Aborted,
+    /// The peer is not trusted: the server's user is not the one that the client
+    /// requires, or the client is none that the server allows.
+    Untrusted,
+    /// The server that was to be started ended before it was ready, or could not be started;
+    /// [`source`](core::error::Error::source) says why.
+    NotStarted,
     /// An asynchronous call was made outside its runtime, or its runtime has ended.
     NoRuntime,
     /// The operating system said no; [`source`](core::error::Error::source) says why.
@@ -174,6 +183,8 @@ impl fmt::Display for Error {
             ErrorKind::NoAnswer => f.write_str("the server hung up without an answer"),
             ErrorKind::HungUp => f.write_str("the peer hung up"),
             ErrorKind::Aborted => f.write_str("the exchange was aborted on this side"),
+            ErrorKind::Untrusted => f.write_str("the peer is not one that is trusted"),
+            ErrorKind::NotStarted => f.write_str("it did not start"),
             ErrorKind::NoRuntime => f.write_str("there is no runtime to wait in"),
             ErrorKind::Io => f.write_str("the operating system refused"),
         }?;
@@ -223,7 +234,11 @@ impl From<Error> for io::Error {
             ErrorKind::Truncated | ErrorKind::NoAnswer => io::ErrorKind::UnexpectedEof,
             ErrorKind::HungUp => io::ErrorKind::BrokenPipe,
             ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
-            ErrorKind::Endpoint(_) | ErrorKind::NoRuntime | ErrorKind::Io => io::ErrorKind::Other,
+            ErrorKind::Untrusted => io::ErrorKind::PermissionDenied,
+            ErrorKind::Endpoint(_)
+            | ErrorKind::NotStarted
+            | ErrorKind::NoRuntime
+            | ErrorKind::Io => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -2,16 +2,21 @@
 //! outcome means. Only the waiting differs between runtimes.
 
 use core::any::Any;
+use core::fmt;
 use core::time::Duration;
 use std::boxed::Box;
 use std::format;
 use std::io;
+#[cfg(unix)]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::string::String;
 use std::sync::Arc;
 use std::time::Instant;
 use std::vec::Vec;
 
+#[cfg(unix)]
+use super::options::Allow;
 use super::options::{ClientOptions, ServerOptions};
 use super::request::Request;
 use crate::client::{Awaiting, Delivery};
@@ -53,7 +58,14 @@ impl<'o> Attempts<'o> {
             return Attempt::GiveUp(refused(path, Refusal::Not(State::Invalid)));
         }
         let (refusal, source) = match Stream::connect(path) {
-            Ok(stream) => return Attempt::Connected(stream),
+            Ok(stream) => {
+                #[cfg(unix)]
+                if let Some(Err(why)) = options.owner.map(|owner| is_owned_by(&stream, owner)) {
+                    let error = Error::new(Phase::Connect, path, ErrorKind::Untrusted);
+                    return Attempt::GiveUp(error.because(why).delivery_is(Delivery::NotDelivered));
+                }
+                return Attempt::Connected(stream);
+            }
             Err(failure) => failure,
         };
         let policy = self.policy.get_or_insert_with(|| options.connecting());
@@ -61,6 +73,15 @@ impl<'o> Attempts<'o> {
             Next::RetryAfter(pause) => Attempt::RetryAfter(pause),
             Next::GiveUp => Attempt::GiveUp(refused(path, refusal).because(source)),
         }
+    }
+}
+
+/// Whether the server at the other end is `owner`'s.
+#[cfg(unix)]
+fn is_owned_by(stream: &Stream, owner: u32) -> io::Result<()> {
+    match stream.peer()?.uid {
+        uid if uid == owner => Ok(()),
+        uid => Err(io::Error::other(format!("it is user {uid}'s, not user {owner}'s"))),
     }
 }
 
@@ -183,12 +204,14 @@ impl Serving {
 }
 
 /// A request on its way in, on a server.
-#[derive(Debug)]
 pub(crate) struct Arriving {
     incoming: server::Request,
     message: Vec<u8>,
     /// Its handler reads the request as it arrives, so the first byte is enough.
     streaming: bool,
+    /// Who says whether this client is served, until it is known.
+    #[cfg(unix)]
+    allow: Option<Allow>,
 }
 
 /// How far a request has come.
@@ -205,11 +228,24 @@ pub(crate) enum Progress {
 impl Arriving {
     pub(crate) fn new(options: &ServerOptions, streaming: bool) -> Self {
         let limit = if streaming { None } else { options.request_limit };
-        Self { incoming: server::accept(limit), message: Vec::new(), streaming }
+        Self {
+            incoming: server::accept(limit),
+            message: Vec::new(),
+            streaming,
+            #[cfg(unix)]
+            allow: options.allow.clone(),
+        }
     }
 
     /// Receives what has come, without waiting.
     pub(crate) fn receive(&mut self, stream: &Stream, serving: &Serving) -> Progress {
+        #[cfg(unix)]
+        if let Some(allow) = self.allow.take() {
+            if let Err(why) = is_allowed(stream, &allow) {
+                let error = serving.error(Phase::Accept, ErrorKind::Untrusted).because(why);
+                return Progress::Gone(Some(error));
+            }
+        }
         loop {
             self.incoming.make_room(&mut self.message);
             let from = self.message.len();
@@ -263,6 +299,28 @@ impl Arriving {
     pub(crate) fn into_stream(self) -> (Vec<u8>, Incoming<Done>, server::Reply) {
         let (incoming, reply) = self.incoming.split();
         (self.message, incoming, reply)
+    }
+}
+
+impl fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arriving")
+            .field("incoming", &self.incoming)
+            .field("message", &self.message)
+            .field("streaming", &self.streaming)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the client at the other end is to be served. One of whom nothing can be learned, or
+/// at whom the policy panics, is not.
+#[cfg(unix)]
+fn is_allowed(stream: &Stream, allow: &Allow) -> io::Result<()> {
+    let peer = stream.peer()?;
+    match catch_unwind(AssertUnwindSafe(|| allow(&peer))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(io::Error::other(format!("user {} is not allowed", peer.uid))),
+        Err(_) => Err(io::Error::other("the policy panicked")),
     }
 }
 

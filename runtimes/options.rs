@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use crate::client::Deadlines;
 use crate::connect::{Connecting, Patience};
+#[cfg(unix)]
+use crate::endpoint::Credentials;
 use crate::endpoint::Place;
 use crate::lifecycle::Limits;
 use crate::{Error, server};
@@ -21,6 +23,8 @@ pub(crate) struct ClientOptions {
     pub(crate) patience: Patience,
     pub(crate) deadlines: Deadlines,
     pub(crate) answer_limit: Option<u64>,
+    #[cfg(unix)]
+    pub(crate) owner: Option<u32>,
 }
 
 impl ClientOptions {
@@ -30,6 +34,8 @@ impl ClientOptions {
             patience: Patience::default(),
             deadlines: Deadlines::default(),
             answer_limit: None,
+            #[cfg(unix)]
+            owner: None,
         }
     }
 
@@ -101,6 +107,18 @@ macro_rules! client_setters {
             self
         }
 
+        /// Talk only to a server that was started by this user (of whom the system knows by the
+        /// number): another one is sent nothing, and the error is
+        /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted). Any user's, unless set
+        /// otherwise. What belongs to a user is said at
+        /// [`Credentials`](crate::endpoint::Credentials).
+        #[cfg(unix)]
+        #[must_use]
+        pub fn require_owner(mut self, user: u32) -> Self {
+            self.options.owner = Some(user);
+            self
+        }
+
         /// The endpoint's path, absolute.
         pub fn path(&self) -> &std::path::Path {
             &self.options.place.path
@@ -111,6 +129,10 @@ macro_rules! client_setters {
 /// Hears of exchanges that went wrong.
 pub(crate) type OnError = Arc<dyn Fn(&Error) + Send + Sync>;
 
+/// Says which clients are served.
+#[cfg(unix)]
+pub(crate) type Allow = Arc<dyn Fn(&Credentials) -> bool + Send + Sync>;
+
 /// A server's options.
 #[derive(Clone)]
 pub(crate) struct ServerOptions {
@@ -118,6 +140,8 @@ pub(crate) struct ServerOptions {
     pub(crate) request_limit: Option<u64>,
     pub(crate) send: Option<Duration>,
     pub(crate) on_error: Option<OnError>,
+    #[cfg(unix)]
+    pub(crate) allow: Option<Allow>,
 }
 
 impl ServerOptions {
@@ -127,6 +151,8 @@ impl ServerOptions {
             request_limit: Some(server::DEFAULT_REQUEST_LIMIT),
             send: Some(Duration::from_secs(60)),
             on_error: None,
+            #[cfg(unix)]
+            allow: None,
         }
     }
 
@@ -156,6 +182,54 @@ impl core::fmt::Debug for ServerOptions {
 /// The setters of a server, which holds its [`ServerOptions`] in `options`.
 macro_rules! server_setters {
     () => {
+        /// As [`bind`](Self::bind), with options.
+        ///
+        /// # Errors
+        ///
+        /// As [`bind`](Self::bind).
+        #[cfg(any(unix, windows))]
+        pub fn bind_with(
+            path: impl AsRef<std::path::Path>,
+            options: &crate::endpoint::BindOptions,
+        ) -> Result<Self, crate::Error> {
+            let place = crate::endpoint::Place::new(path.as_ref());
+            let listener = crate::endpoint::Listener::bind_with(&place, options)?;
+            Ok(Self { listener, options: crate::runtimes::options::ServerOptions::new() })
+        }
+
+        /// Serves on a listener that was made elsewhere: one that a service manager
+        /// [handed over](crate::endpoint::activated), one that was inherited, or one of your own.
+        ///
+        /// It remains its maker's: its path is neither watched nor removed, it is not shut down,
+        /// and whether it blocks stays as it is. When the server stops, what is queued is served;
+        /// whoever connects later waits for whoever accepts on it next. Other processes may
+        /// accept on it at the same time; if they do, it should be one that does not block.
+        ///
+        /// # Errors
+        ///
+        /// If it is not a Unix stream socket that listens.
+        #[cfg(unix)]
+        pub fn from_listener(
+            listener: impl Into<std::os::fd::OwnedFd>,
+        ) -> Result<Self, crate::Error> {
+            let listener = crate::endpoint::Listener::adopt(listener.into())?;
+            Ok(Self { listener, options: crate::runtimes::options::ServerOptions::new() })
+        }
+
+        /// Serve only those clients that `allow` says yes to. Others are hung up on before
+        /// anything is read, and reported to [`on_error`](Self::on_error). All that can connect
+        /// are served, unless set otherwise. It is called where connections are accepted, so it
+        /// must not block.
+        #[cfg(unix)]
+        #[must_use]
+        pub fn allow(
+            mut self,
+            allow: impl Fn(&crate::endpoint::Credentials) -> bool + Send + Sync + 'static,
+        ) -> Self {
+            self.options.allow = Some(std::sync::Arc::new(allow));
+            self
+        }
+
         /// The most exchanges under way at once; 8 unless set otherwise, and at least 1. Clients
         /// beyond it wait in the backlog.
         #[must_use]

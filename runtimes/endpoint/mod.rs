@@ -5,12 +5,26 @@
 //! at once cannot both win, a socket that a dead server left is replaced without a moment in
 //! which the path is missing, and a file that is no socket is left alone. The lock is the
 //! system's (`flock` on the folder): it ends with its process, however that ends, and leaves no
-//! file behind.
+//! file behind. git's server, which knows nothing of it, is kept out by `<path>.lock`, held only
+//! across the last look and the rename.
+//!
+//! A symbolic link at a server's path is somebody's deliberate arrangement: a server neither
+//! replaces nor follows it, and says "in use" if it leads to a live one, "invalid path" otherwise.
+//! Clients follow it.
 
+#[cfg(unix)]
+mod activation;
+#[cfg(unix)]
+mod folder;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
+
+#[cfg(unix)]
+pub use activation::{Activated, activated};
+#[cfg(unix)]
+pub use folder::runtime_folder;
 
 #[cfg(unix)]
 use unix as system;
@@ -36,6 +50,103 @@ use std::path::{Path, PathBuf};
 /// If `path` is empty, or the working folder is gone.
 pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path)
+}
+
+/// Who may connect to a server, besides the system's administrator. It holds from the first
+/// instant that the socket can be reached.
+#[cfg(any(unix, windows))]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Access {
+    /// The server's user.
+    #[default]
+    Owner,
+    /// The members of the socket's group too, which is the server's, or the folder's if that is
+    /// set-group-id.
+    Group,
+    /// Every user that can reach the folder.
+    Everyone,
+}
+
+/// How a server takes its place at a path.
+///
+/// ```
+/// use simple_ipc::endpoint::{Access, BindOptions};
+///
+/// let options = BindOptions::new().access(Access::Group).republish(true);
+/// ```
+#[cfg(any(unix, windows))]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BindOptions {
+    pub(crate) access: Access,
+    pub(crate) republish: bool,
+    pub(crate) hold_path: bool,
+    pub(crate) life_lock: bool,
+}
+
+#[cfg(any(unix, windows))]
+impl BindOptions {
+    /// The defaults, which a server's `bind` uses.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who may connect. The owner only, unless set otherwise.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Publish the socket again when its path was removed and nothing else is there; a server
+    /// whose path is lost otherwise stops. It keeps a second name for the socket in the folder,
+    /// `.<name>.spare`, so it cannot help when the folder goes. Off unless set otherwise.
+    #[must_use]
+    pub fn republish(mut self, republish: bool) -> Self {
+        self.republish = republish;
+        self
+    }
+
+    /// Keep the path until the server has ended, so that no other server starts while this one
+    /// still drains: one that tries is told "in use". Off unless set otherwise. It needs the
+    /// [`life_lock`](Self::life_lock).
+    #[must_use]
+    pub fn hold_path(mut self, hold: bool) -> Self {
+        self.hold_path = hold;
+        self.life_lock |= hold;
+        self
+    }
+
+    /// Keep a file in the folder, `.<name>.life`, locked for the server's life, and replace no
+    /// socket that refuses unless such a file proves that its server is gone.
+    ///
+    /// macOS and the BSDs refuse clients of a server whose backlog is full just as those of one
+    /// that is gone, so there it is always on. On Linux a refusal is proof enough, and it is off
+    /// unless set otherwise.
+    #[must_use]
+    pub fn life_lock(mut self, lock: bool) -> Self {
+        self.life_lock = lock;
+        self
+    }
+}
+
+/// Who is at the other end of a connection, as the system says.
+///
+/// The server's are those of the moment when it began to listen, whoever accepts afterwards: a
+/// server that drops its privileges later is still known by what it had, and one that was handed
+/// its listener is known by whoever made it, a service manager say. A client's are those of the
+/// moment when it connected, whoever it has passed the connection on to since.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The number of the effective user.
+    pub uid: u32,
+    /// The number of the effective group.
+    pub gid: u32,
+    /// The process, where the system says and it can be seen from here. It may have ended, and
+    /// its number may be another's by now: it is for logs, not for decisions.
+    pub pid: Option<u32>,
 }
 
 /// What is found at `path`. The server, if there is one, is not disturbed: it sees a client that

@@ -1,210 +1,233 @@
 //! Taking a place at a path, and giving it up.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
-use std::thread;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
-#[cfg(feature = "tokio")]
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 use rustix::process::Pid;
 
-use super::stream::{Stream, socket};
-use super::{state, state_of, with_address};
-use crate::connect::{Connecting, Next, Patience, Refusal, State};
-use crate::endpoint::Place;
+use super::address::with_address_in;
+use super::folder::Folder;
+use super::interlock::Interlock;
+use super::life::{Evidence, Life, REFUSES_WHEN_FULL};
+use super::stream::socket;
+use super::{state, state_of};
+use crate::connect::State;
+use crate::endpoint::{Access, BindOptions, Place};
 use crate::{Error, ErrorKind, Phase};
 
 /// Connections that may wait to be accepted; the system may allow fewer (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How long another server may hold the folder while it starts or ends.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long other servers may hold the folder while they start or end.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server's place at a path. Dropping it gives the place up.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    socket: OwnedFd,
-    path: Arc<Path>,
-    identity: Identity,
-    /// Who bound: a forked child must not remove what its parent serves.
-    process: Pid,
-}
+/// How long another program may hold `<path>.lock`: git's server, as it starts, for milliseconds.
+const INTERLOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What tells one socket at a path from another.
+/// Where a server listens before it has the path. One name is enough, for it is used under the
+/// folder's lock only: what is there already was left by a server that did not live to rename it.
+/// It is short, so that an address holds it.
+const PRIVATE: &str = ".simple-ipc.new";
+
+/// What tells one file from another that exists.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Identity {
+pub(super) struct Identity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl From<&Stat> for Identity {
     #[allow(clippy::unnecessary_cast)] // The fields' types differ between systems.
-    fn of(stat: &Stat) -> Self {
+    fn from(stat: &Stat) -> Self {
         Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
     }
 }
 
-/// What an attempt to accept came to.
+/// A path at which this process has put its socket.
 #[derive(Debug)]
-pub(crate) enum Accepted {
-    /// A connection.
-    Stream(Stream),
-    /// Nothing is there to accept (only where accepting does not block).
-    Nothing,
-    /// The system has no descriptor, or no memory, for one more connection.
-    Shortage,
-    /// The listener was told to stop, and all that was queued has been accepted.
-    Stopped,
-    /// The listener does not work.
-    Failed(io::Error),
+pub(super) struct Publication {
+    path: Arc<Path>,
+    identity: Identity,
+    /// Who published: a forked child must not remove what its parent serves.
+    process: Pid,
+    republish: bool,
+    /// Where there is one, until the path is given up.
+    life: Mutex<Option<Life>>,
+    given_up: AtomicBool,
 }
 
-impl Listener {
-    /// Takes the place.
-    pub(crate) fn bind(place: &Place) -> Result<Self, Error> {
-        let path = place.path.clone();
-        let failed = |errno: Errno| {
-            let kind = match state_of(errno) {
-                State::Other => ErrorKind::Io,
-                state => ErrorKind::Endpoint(state),
-            };
-            Error::new(Phase::Bind, &path, kind).because(io::Error::from(errno))
-        };
-        let (true, Some(folder), Some(name)) = (place.is_absolute, path.parent(), path.file_name())
-        else {
-            return Err(Error::new(Phase::Bind, &path, ErrorKind::Endpoint(State::Invalid)));
-        };
-        let folder = match lock(folder) {
-            Err(Errno::BUSY) => {
-                let why = "another server that starts or ends has held the folder's lock";
-                let kind = ErrorKind::Deadline(LOCK_PATIENCE);
-                return Err(Error::new(Phase::Bind, &path, kind).because(why));
-            }
-            folder => folder.map_err(failed)?,
-        };
-        let vacancy = examine(&path, folder.as_fd(), name)?;
-        let private = private_name(name);
-        match rustix::fs::unlinkat(&folder, &private, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed(errno)),
+/// Takes the place: a socket that listens, and its publication.
+pub(super) fn publish(
+    place: &Place,
+    options: &BindOptions,
+) -> Result<(OwnedFd, Publication), Error> {
+    let path = &place.path;
+    let error = |kind| Error::new(Phase::Bind, path, kind);
+    let failed = |errno| failed(path, errno);
+    let (true, Some(parent), Some(name)) = (place.is_absolute, path.parent(), path.file_name())
+    else {
+        return Err(error(ErrorKind::Endpoint(State::Invalid)));
+    };
+    let folder = Folder::lock(parent, FOLDER_PATIENCE).map_err(|errno| match errno {
+        Errno::BUSY => error(ErrorKind::Deadline(FOLDER_PATIENCE))
+            .because("another server that starts or ends has held the folder's lock"),
+        Errno::ACCESS if rustix::fs::stat(parent).is_ok() => {
+            error(ErrorKind::Endpoint(State::Denied))
+                .because("the folder must be readable, for servers lock it while they start")
         }
-        let socket = listen_at(&path.with_file_name(&private)).map_err(failed)?;
-        let publish = || {
-            let stat = rustix::fs::statat(&folder, &private, AtFlags::SYMLINK_NOFOLLOW)?;
-            vacancy.fill(folder.as_fd(), &private, name)?;
-            Ok(Identity::of(&stat))
-        };
-        match publish() {
-            Ok(identity) => Ok(Self { socket, path, identity, process: rustix::process::getpid() }),
-            Err(errno) => {
-                // Whether or not it can be removed, the cause is what matters.
-                let _ = rustix::fs::unlinkat(&folder, &private, AtFlags::empty());
-                Err(match errno {
-                    Errno::EXIST => Error::new(Phase::Bind, &path, ErrorKind::InUse),
-                    errno => failed(errno),
-                })
-            }
-        }
+        errno => failed(errno),
+    })?;
+    // Who cannot have the place is told so before anything is touched.
+    examine(path, &folder, name, options)?;
+    let (socket, mut private) = Private::listen(parent, &folder, options.access).map_err(failed)?;
+    let stat = private.stat;
+    let life = (REFUSES_WHEN_FULL || options.life_lock)
+        .then(|| Life::take(&folder, name, &stat))
+        .transpose()
+        .map_err(|errno| match errno {
+            Errno::BUSY => error(ErrorKind::InUse),
+            errno => failed(errno),
+        })?;
+    let interlock =
+        Interlock::take(&folder, name, INTERLOCK_PATIENCE).map_err(|errno| match errno {
+            Errno::BUSY => error(ErrorKind::InUse)
+                .because("another program has held the path's .lock, as git does when it starts"),
+            errno => failed(errno),
+        })?;
+    let in_place = match examine(path, &folder, name, options)? {
+        Vacancy::Nothing => folder.move_to_free(OsStr::new(PRIVATE), name),
+        Vacancy::DeadSocket => folder.move_over(OsStr::new(PRIVATE), name),
+    };
+    match in_place {
+        // Somebody who takes no lock has come in between.
+        Err(Errno::EXIST) => return Err(error(ErrorKind::InUse)),
+        in_place => in_place.map_err(failed)?,
     }
+    private.published = true;
+    drop(interlock);
+    // What is left to do helps only later: that it cannot be done is no reason not to serve.
+    if let Some(life) = &life {
+        let _ = life.published(&stat);
+    }
+    let spare = spare_name(name);
+    let _ = folder.remove(&spare);
+    if options.republish {
+        // Where sockets cannot have two names, a path that is lost stays lost.
+        let _ = folder.link(name, &spare);
+    }
+    let publication = Publication {
+        path: path.clone(),
+        identity: (&stat).into(),
+        process: rustix::process::getpid(),
+        republish: options.republish,
+        life: Mutex::new(life),
+        given_up: AtomicBool::new(false),
+    };
+    Ok((socket, publication))
+}
 
-    pub(crate) fn path(&self) -> &Arc<Path> {
+impl Publication {
+    pub(super) fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
-    #[cfg(any(feature = "smol", feature = "tokio"))]
-    /// Whether accepting blocks when there is nothing to accept.
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        Ok(rustix::io::ioctl_fionbio(&self.socket, nonblocking)?)
-    }
-
-    /// Accepts the next connection, or waits for one if accepting blocks.
-    pub(crate) fn accept(&self) -> Accepted {
-        loop {
-            return match accept(&self.socket) {
-                Ok(socket) => match Stream::from_accepted(socket) {
-                    Ok(stream) => Accepted::Stream(stream),
-                    Err(_) => continue, // The client is gone already.
-                },
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(Errno::AGAIN) => Accepted::Nothing,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    Accepted::Shortage
-                }
-                Err(Errno::INVAL) => Accepted::Stopped,
-                Err(errno) => Accepted::Failed(errno.into()),
-            };
-        }
-    }
-
-    /// Whether a connection, or the listener's end, is there to accept. Much cheaper to ask than
-    /// an accept that finds nothing.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn has_queued(&self) -> bool {
-        let mut fd = [PollFd::new(&self.socket, PollFlags::IN)];
-        // If it cannot be told, accepting tells.
-        poll(&mut fd, Some(&Timespec::default())) != Ok(0)
-    }
-
-    /// Refuses connections from now on and wakes whoever waits in [`accept`](Self::accept).
-    /// What is queued can still be accepted; after that it says [`Accepted::Stopped`].
-    pub(crate) fn shut_down(&self) {
-        // It fails only for a socket that does not listen, and then there is nothing to stop.
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
-    }
-
-    /// Whether the path still leads to this server.
-    pub(crate) fn is_in_place(&self) -> bool {
+    /// Whether the path still leads to this server. One that leads nowhere is published again if
+    /// that was asked for.
+    pub(super) fn is_in_place(&self) -> bool {
         match rustix::fs::lstat(&*self.path) {
-            Ok(stat) => Identity::of(&stat) == self.identity,
+            Ok(stat) => Identity::from(&stat) == self.identity,
+            Err(Errno::NOENT) => {
+                self.republish && !self.given_up.load(Ordering::Relaxed) && self.publish_again()
+            }
             // Not being let to look says nothing about what is there.
             Err(errno) => state_of(errno) == State::Denied,
         }
     }
 
+    /// Whether the path leads to this server again, or may soon.
+    fn publish_again(&self) -> bool {
+        let Some((folder, name)) = self.parts() else { return false };
+        let again = || {
+            let folder = Folder::lock(folder, Duration::ZERO)?;
+            let _interlock = Interlock::take(&folder, name, Duration::ZERO)?;
+            let spare = spare_name(name);
+            if self.identity != (&folder.look(&spare)?).into() {
+                return Err(Errno::STALE);
+            }
+            folder.link(&spare, name)
+        };
+        match again() {
+            Ok(()) => true,
+            // Another server is about to start or end here: the next look decides.
+            Err(Errno::BUSY | Errno::EXIST) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Removes the path if it still leads to this server, and if it was this process that put it
     /// there.
-    pub(crate) fn unpublish(&self) {
-        if rustix::process::getpid() != self.process || !self.is_in_place() {
+    pub(super) fn give_up(&self) {
+        if rustix::process::getpid() != self.process {
             return;
         }
-        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return;
+        self.given_up.store(true, Ordering::Relaxed);
+        let life = self.life.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((folder, name)) = self.parts() else { return };
+        let leads_here = || {
+            let stat = rustix::fs::lstat(&*self.path);
+            stat.is_ok_and(|stat| Identity::from(&stat) == self.identity)
         };
+        if !leads_here() && life.is_none() && !self.republish {
+            return;
+        }
         // Under the lock, so that no other server takes the place between look and removal. A
         // dead socket that stays because the lock cannot be had does no harm: the next server
         // replaces it.
-        if let Ok(folder) = lock(folder) {
-            if self.is_in_place() {
-                let _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
+        let Ok(folder) = Folder::lock(folder, FOLDER_PATIENCE) else { return };
+        if leads_here() {
+            let _ = folder.remove(name);
+            if let Some(life) = life {
+                life.remove(&folder);
             }
         }
+        let spare = spare_name(name);
+        if folder.look(&spare).is_ok_and(|stat| self.identity == (&stat).into()) {
+            let _ = folder.remove(&spare);
+        }
+    }
+
+    fn parts(&self) -> Option<(&Path, &OsStr)> {
+        Some((self.path.parent()?, self.path.file_name()?))
     }
 }
 
-impl Drop for Listener {
+impl Drop for Publication {
     fn drop(&mut self) {
-        self.unpublish();
+        self.give_up();
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+/// A second name for a socket, which it is published again from.
+fn spare_name(name: &OsStr) -> OsString {
+    let mut spare = OsString::from(".");
+    spare.push(name);
+    spare.push(".spare");
+    spare
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
+fn failed(path: &Path, errno: Errno) -> Error {
+    let kind = match state_of(errno) {
+        State::Other => ErrorKind::Io,
+        state => ErrorKind::Endpoint(state),
+    };
+    Error::new(Phase::Bind, path, kind).because(io::Error::from(errno))
 }
 
 /// What a server finds where it wants to be.
@@ -214,98 +237,88 @@ enum Vacancy {
     DeadSocket,
 }
 
-impl Vacancy {
-    /// Puts the socket at `private` in the place of `name`.
-    fn fill(&self, folder: BorrowedFd<'_>, private: &OsStr, name: &OsStr) -> Result<(), Errno> {
-        match self {
-            // Somebody who does not take the lock may have come in between; a link, unlike a
-            // rename, replaces nothing.
-            Self::Nothing => {
-                rustix::fs::linkat(folder, private, folder, name, AtFlags::empty())?;
-                rustix::fs::unlinkat(folder, private, AtFlags::empty())
-            }
-            Self::DeadSocket => rustix::fs::renameat(folder, private, folder, name),
-        }
-    }
-}
-
 /// Looks who is at `path`, which is `name` in `folder`.
-fn examine(path: &Path, folder: BorrowedFd<'_>, name: &OsStr) -> Result<Vacancy, Error> {
+fn examine(
+    path: &Path,
+    folder: &Folder,
+    name: &OsStr,
+    options: &BindOptions,
+) -> Result<Vacancy, Error> {
     let error = |kind| Error::new(Phase::Bind, path, kind);
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => Ok(Vacancy::Nothing),
-        Err(errno) => {
-            Err(error(ErrorKind::Endpoint(state_of(errno))).because(io::Error::from(errno)))
+    let failed = |errno| failed(path, errno);
+    let stat = match folder.look(name) {
+        Err(Errno::NOENT) => return Ok(Vacancy::Nothing),
+        stat => stat.map_err(failed)?,
+    };
+    let invalid = |why| Err(error(ErrorKind::Endpoint(State::Invalid)).because(why));
+    match FileType::from_raw_mode(stat.st_mode as _) {
+        FileType::Socket => {}
+        // Somebody has set it up on purpose, and may mean what it leads to.
+        FileType::Symlink => {
+            return match state(path) {
+                State::Listening => Err(error(ErrorKind::InUse)),
+                _ => invalid("a symbolic link is in the way, and is not replaced"),
+            };
         }
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode as _) != FileType::Socket => {
-            Err(error(ErrorKind::Endpoint(State::Invalid)))
-        }
-        Ok(_) => match state(path) {
-            State::NotFound => Ok(Vacancy::Nothing),
-            State::NotListening => Ok(Vacancy::DeadSocket),
-            State::Listening => Err(error(ErrorKind::InUse)),
-            state => Err(error(ErrorKind::Endpoint(state))),
+        FileType::Directory => return invalid("a folder is in the way"),
+        _ => return invalid("a file that is no socket is in the way"),
+    }
+    match state(path) {
+        State::NotFound => Ok(Vacancy::Nothing),
+        State::Listening => Err(error(ErrorKind::InUse)),
+        State::NotListening => match Life::evidence(folder, name, &stat).map_err(failed)? {
+            Evidence::Alive => Err(error(ErrorKind::InUse)),
+            Evidence::None if REFUSES_WHEN_FULL || options.life_lock => {
+                Err(error(ErrorKind::Endpoint(State::NotListening)).because(
+                    "a socket that refuses is in the way, and nothing proves that its server is \
+                     gone: remove it if it is",
+                ))
+            }
+            Evidence::Dead | Evidence::None => Ok(Vacancy::DeadSocket),
         },
+        state => Err(error(ErrorKind::Endpoint(state))),
     }
 }
 
-/// Where a server listens before it has the path. One name is enough, for it is used under the
-/// folder's lock only: what is there already was left by a server that did not live to rename it.
-fn private_name(name: &OsStr) -> OsString {
-    let mut private = OsString::from(".");
-    private.push(name);
-    private.push(".new");
-    private
+/// A socket that listens at the private name, which is removed again if it goes no further.
+struct Private<'f> {
+    folder: &'f Folder,
+    stat: Stat,
+    published: bool,
 }
 
-/// A socket that listens at `path`, which only this user can reach.
-fn listen_at(path: &Path) -> Result<OwnedFd, Errno> {
-    let socket = socket(false)?;
-    let owner_only = Mode::RUSR | Mode::WUSR;
-    // On Linux the mode of the socket is the mode of what bind creates, whatever the umask.
-    // Elsewhere this has no effect or fails, and the mode is set before anybody can connect.
-    let _ = rustix::fs::fchmod(&socket, owner_only);
-    with_address(path, |address| rustix::net::bind(&socket, address))?;
-    let ready =
-        rustix::fs::chmod(path, owner_only).and_then(|()| rustix::net::listen(&socket, BACKLOG));
-    if let Err(errno) = ready {
-        let _ = rustix::fs::unlink(path);
-        return Err(errno);
+impl<'f> Private<'f> {
+    /// Only those who have `access` can reach it, from the first instant.
+    fn listen(parent: &Path, folder: &'f Folder, access: Access) -> Result<(OwnedFd, Self), Errno> {
+        let name = OsStr::new(PRIVATE);
+        folder.remove_if_there(name)?;
+        let socket = socket(false)?;
+        let mode = match access {
+            Access::Owner => Mode::RUSR | Mode::WUSR,
+            Access::Group => Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP,
+            Access::Everyone => Mode::from_raw_mode(0o666),
+        };
+        // On Linux the mode of the socket is the mode of what bind creates, less the umask.
+        // Elsewhere this has no effect or fails.
+        let _ = rustix::fs::fchmod(&socket, mode);
+        with_address_in(parent, folder.as_fd(), name, |address| {
+            rustix::net::bind(&socket, address)
+        })?;
+        let private = Self { folder, stat: folder.look(name)?, published: false };
+        if Mode::from_raw_mode(private.stat.st_mode as _) != mode {
+            // Nobody can connect before it listens.
+            rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?;
+        }
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok((socket, private))
     }
-    Ok(socket)
 }
 
-#[cfg(not(target_vendor = "apple"))]
-fn accept(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
-    use rustix::net::SocketFlags;
-
-    rustix::net::accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-}
-
-#[cfg(target_vendor = "apple")]
-fn accept(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let accepted = rustix::net::accept(socket)?;
-    rustix::io::ioctl_fioclex(&accepted)?;
-    rustix::io::ioctl_fionbio(&accepted, true)?;
-    Ok(accepted)
-}
-
-/// Opens `folder` and locks it against other servers that start or end in it.
-fn lock(folder: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-    let patience = Patience { busy: LOCK_PATIENCE, not_found: Duration::ZERO };
-    let mut attempts = Connecting::new(patience, folder.as_raw_fd() as u64);
-    let since = Instant::now();
-    loop {
-        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(folder),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => match attempts.refused(Refusal::Busy, since.elapsed()) {
-                Next::RetryAfter(pause) => thread::sleep(pause),
-                Next::GiveUp => return Err(Errno::BUSY),
-            },
-            Err(errno) => return Err(errno),
+impl Drop for Private<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // The next server removes one that stays.
+            let _ = self.folder.remove(OsStr::new(PRIVATE));
         }
     }
 }

@@ -1,49 +1,25 @@
 //! Unix domain sockets: connecting, taking a place at a path, and moving bytes.
 
+mod address;
 mod bind;
+mod folder;
+mod interlock;
+mod life;
+mod listener;
 #[cfg(feature = "blocking")]
 pub(crate) mod readiness;
 mod stream;
+pub(super) mod system;
 
-pub(crate) use bind::{Accepted, Listener};
+pub(crate) use listener::{Accepted, Listener};
 pub(crate) use stream::Stream;
 
 use std::path::Path;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
 
 use crate::connect::{Refusal, State};
-
-/// Runs `with` on an address for `path`.
-///
-/// An address holds 108 bytes at the most. On Linux a longer path is reached through the open
-/// folder's entry in `/proc`, which needs no change of the working folder.
-fn with_address<T>(
-    path: &Path,
-    with: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    match SocketAddrUnix::new(path) {
-        Ok(address) => with(&address),
-        #[cfg(any(target_os = "android", target_os = "linux"))]
-        Err(Errno::NAMETOOLONG) => {
-            use rustix::fs::{Mode, OFlags};
-            use std::os::fd::AsRawFd as _;
-
-            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-                return Err(Errno::NAMETOOLONG);
-            };
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-            let mut short = std::path::PathBuf::from("/proc/self/fd");
-            short.push(std::format!("{}", folder.as_raw_fd()));
-            short.push(name);
-            with(&SocketAddrUnix::new(&short)?)
-        }
-        Err(errno) => Err(errno),
-    }
-}
 
 /// What an endpoint's state is when the system answers a look at it, or a connect, with `errno`.
 fn state_of(errno: Errno) -> State {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use crate::connect::Refusal;
+use crate::endpoint::Credentials;
 
 /// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Stream {
         let failed = |errno| (super::refusal(path, errno), io::Error::from(errno));
         let socket =
             socket(true).map_err(|errno| (Refusal::Not(super::State::Other), errno.into()))?;
-        super::with_address(path, |address| rustix::net::connect(&socket, address))
+        super::address::with_address(path, |address| rustix::net::connect(&socket, address))
             .map_err(failed)?;
         Ok(Self(socket))
     }
@@ -85,6 +86,11 @@ impl Stream {
     pub(crate) fn shut_down(&self) {
         // As above.
         let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+    }
+
+    /// Who the peer is.
+    pub(crate) fn peer(&self) -> io::Result<Credentials> {
+        super::system::peer_credentials(self.0.as_fd())
     }
 
     /// Whether the peer has closed its end. Half-closing is not leaving.

@@ -1,0 +1,156 @@
+//! System calls that have no safe wrapper.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use crate::endpoint::Credentials;
+
+/// Whether [`nobody_else_has_open`] can tell, as a rule.
+pub(super) const TELLS_WHO_HAS_OPEN: bool = cfg!(any(target_os = "android", target_os = "linux"));
+
+/// Whether no other descriptor, in any process, is open on this file; `None` where that cannot be
+/// known. The file must be open for reading only.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(super) fn nobody_else_has_open(file: BorrowedFd<'_>) -> Option<bool> {
+    use std::os::fd::AsRawFd as _;
+
+    /// The signal that tells a holder that its lease is wanted back. (`libc` has it for some
+    /// systems only; the number is the same on all that Rust runs on.)
+    const F_SETSIG: libc::c_int = 10;
+
+    // The lease is held for an instant, but somebody may open the file in that instant. The signal
+    // for that would end the process, so another is asked for, which is ignored unless handled.
+    // SAFETY: the descriptor is open for as long as it is borrowed, and these two commands of
+    // `fcntl` take an integer and touch no memory of this process.
+    let leased = unsafe {
+        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
+            && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
+    };
+    if leased {
+        // SAFETY: as above. It cannot fail: the lease is there. Closing would end it as well.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+        return Some(true);
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        // The file system knows no leases.
+        Some(libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP) => None,
+        // Somebody has, or it is another user's, and then it is not for us to say.
+        _ => Some(false),
+    }
+}
+
+/// As above; nothing is known of it here.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(super) fn nobody_else_has_open(_file: BorrowedFd<'_>) -> Option<bool> {
+    None
+}
+
+/// Who is at the other end of a Unix socket.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
+    use std::os::fd::AsRawFd as _;
+
+    // rustix has this call too, but takes the process's number for one that is not zero; it is
+    // zero where the peer cannot be seen from this process's namespace.
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as it is borrowed; the system writes at most
+    // `len` bytes to `peer`, which is as long and may hold any.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = u32::try_from(peer.pid).ok().filter(|&pid| pid != 0);
+    Ok(Credentials { uid: peer.uid, gid: peer.gid, pid })
+}
+
+/// As above.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
+    use std::os::fd::AsRawFd as _;
+
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: the descriptor is open for as long as it is borrowed; the system writes a number
+    // to each of the other two.
+    let result = unsafe { libc::getpeereid(socket.as_raw_fd(), &raw mut uid, &raw mut gid) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Credentials { uid, gid, pid: peer_process(socket) })
+}
+
+#[cfg(target_vendor = "apple")]
+fn peer_process(socket: BorrowedFd<'_>) -> Option<u32> {
+    use std::os::fd::AsRawFd as _;
+
+    let mut pid: libc::pid_t = 0;
+    let mut len = size_of::<libc::pid_t>() as libc::socklen_t;
+    // SAFETY: as for `getsockopt` on Linux.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_LOCAL,
+            libc::LOCAL_PEERPID,
+            (&raw mut pid).cast(),
+            &raw mut len,
+        )
+    };
+    u32::try_from(pid).ok().filter(|&pid| result == 0 && pid != 0)
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux", target_vendor = "apple")))]
+fn peer_process(_socket: BorrowedFd<'_>) -> Option<u32> {
+    None
+}
+
+/// A descriptor of its own on one that this process inherited, if it is open.
+pub(in crate::runtimes::endpoint) fn duplicate_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: whoever started this process says, addressing it by its number, that this
+    // descriptor is for it to use, so nobody here has closed it; if it was never open, the calls
+    // fail. What is given out is a duplicate, so each owner closes its own.
+    let inherited = unsafe { BorrowedFd::borrow_raw(number) };
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(inherited, 3)?;
+    // Nor is it for the children of this process.
+    rustix::io::fcntl_setfd(inherited, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(duplicate)
+}
+
+/// A descriptor that is readable whenever one of two is.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(super) fn either_readable(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    use rustix::event::epoll;
+
+    let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (number, fd) in [one, other].into_iter().enumerate() {
+        let data = epoll::EventData::new_u64(number as u64);
+        epoll::add(&either, fd, data, epoll::EventFlags::IN)?;
+    }
+    Ok(either)
+}
+
+/// As above.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(super) fn either_readable(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent, kqueue};
+    use std::os::fd::AsRawFd as _;
+
+    let either = kqueue()?;
+    rustix::io::ioctl_fioclex(&either)?;
+    let watched = [one, other].map(|fd| {
+        Event::new(EventFilter::Read(fd.as_raw_fd()), EventFlags::ADD, core::ptr::null_mut())
+    });
+    let mut none: [Event; 0] = [];
+    // SAFETY: the descriptors are open now, as the call demands; the system forgets each of them
+    // when it is closed. No event carries a pointer.
+    unsafe { kevent(&either, &watched, &mut none[..], None)? };
+    Ok(either)
+}

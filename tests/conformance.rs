@@ -147,6 +147,7 @@ macro_rules! pairing {
                     a_flush_is_visible_before_the_end
                     a_request_over_the_limit_is_refused
                     a_stopper_works_from_anywhere
+                    a_reply_kept_elsewhere_is_no_answer
                     an_answer_given_up_is_an_error
                     bound_is_not_yet_serving
                     never_more_exchanges_at_once_than_allowed

@@ -7,6 +7,7 @@
 //! do write one; flush; wait go; write two; finish
 //! ```
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -41,6 +42,8 @@ pub enum Step {
     Panic,
     /// Drops the reply, then waits for the gate, then returns an error.
     DropReply(Gate),
+    /// Gives the reply to somebody who keeps it, and returns an error.
+    KeepReply,
     Finish,
     FinishWith(Vec<u8>),
     FinishAndStop,
@@ -97,6 +100,8 @@ struct Shared {
     script: &'static str,
     gates: Mutex<HashMap<String, Gate>>,
     handled: AtomicUsize,
+    /// What handlers left behind.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
     tell: Sender<Vec<u8>>,
     told: Mutex<Receiver<Vec<u8>>>,
 }
@@ -109,6 +114,7 @@ impl App {
             script,
             gates: Mutex::default(),
             handled: AtomicUsize::new(0),
+            kept: Mutex::default(),
             tell,
             told: Mutex::new(told),
         }))
@@ -160,6 +166,11 @@ impl App {
         self.gate(name).wait();
     }
 
+    /// Keeps something until the test is over; for handlers.
+    pub fn keep(&self, what: impl Any + Send) {
+        self.0.kept.lock().unwrap().push(Box::new(what));
+    }
+
     /// Tells the test something; for handlers.
     pub fn tell(&self, what: impl AsRef<[u8]>) {
         // A test that has ended does not listen any more.
@@ -205,6 +216,7 @@ impl App {
             ("unread", _) => Step::DropRequest,
             ("fail", _) => Step::Fail,
             ("panic", _) => Step::Panic,
+            ("keep", _) => Step::KeepReply,
             ("drop", gate) => Step::DropReply(self.gate(gate)),
             ("finish", "") => Step::Finish,
             ("finish", text) => Step::FinishWith(text.into()),

@@ -71,6 +71,18 @@ pub fn an_answer_given_up_is_an_error<S: Server, C: Client>() {
     served.end();
 }
 
+/// Whoever still holds the reply, a handler that has failed has ended its exchange.
+pub fn a_reply_kept_elsewhere_is_no_answer<S: Server, C: Client>() {
+    let served = Served::<S>::start(App::commands());
+    let client: C = served.client();
+    assert_no_answer(&client.call(b"do keep").unwrap_err());
+    served.reported(1);
+    assert_truncated(&client.call(b"do write abc; flush; keep").unwrap_err());
+    served.reported(1);
+    served.assert_alive();
+    served.end();
+}
+
 pub fn a_failing_handler_leaves_others_alone<S: Server, C: Client>() {
     let served = Served::<S>::start(App::commands());
     let client: C = served.client();

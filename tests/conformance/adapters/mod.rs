@@ -204,6 +204,10 @@ macro_rules! perform {
                         $pause(&gate)$($await)*;
                         return Err("the handler dropped its reply".into());
                     }
+                    Step::KeepReply => {
+                        app.keep(reply);
+                        return Err("the handler gave its reply away".into());
+                    }
                     Step::Finish => return Ok(reply.finish()$($await)*?),
                     Step::FinishWith(bytes) => return Ok(reply.finish_with(bytes)$($await)*?),
                     Step::FinishAndStop => return Ok(reply.finish_and_stop()$($await)*?),

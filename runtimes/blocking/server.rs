@@ -151,6 +151,7 @@ impl Server {
                 return Err(failed(error));
             }
         }
+        crate::endpoint::announce();
         Ok(running)
     }
 }
@@ -325,6 +326,17 @@ impl Reply {
         Ok(Finished { stop: true })
     }
 
+    /// Who the client is, as of the moment when it connected. It is asked of the system only here,
+    /// and may be asked for again.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    #[cfg(unix)]
+    pub fn peer(&self) -> io::Result<crate::endpoint::Credentials> {
+        self.link.stream.peer()
+    }
+
     /// Whether the client has hung up, so that nobody wants the answer.
     pub fn client_has_left(&self) -> bool {
         self.link.stream.peer_has_left()
@@ -496,6 +508,9 @@ struct State {
     workers: usize,
     /// Of those, threads that wait until they may.
     workers_held: usize,
+    /// The keeper waits until it may read. (Telling a condition costs a system call, whether or
+    /// not anybody listens.)
+    keeper_held: bool,
     late_workers: usize,
     /// Late workers without a job.
     late_idle: usize,
@@ -515,6 +530,7 @@ impl State {
             threads: 0,
             workers: 0,
             workers_held: 0,
+            keeper_held: false,
             late_workers: 0,
             late_idle: 0,
             keeper_wakes: Some(Duration::ZERO),
@@ -777,7 +793,9 @@ impl Shared {
             if state.workers_held > 0 {
                 self.place_free.notify_one();
             }
-            self.reading_allowed.notify_one();
+            if state.keeper_held {
+                self.reading_allowed.notify_one();
+            }
             self.settle(&state);
         }
     }
@@ -813,7 +831,8 @@ impl Shared {
             let timeout = state.lifecycle.wake_after(now);
             state.keeper_wakes = timeout.map(|after| now + after);
             if !state.lifecycle.may_read() {
-                drop(wait(&self.reading_allowed, state, timeout));
+                state.keeper_held = true;
+                wait(&self.reading_allowed, state, timeout).keeper_held = false;
                 continue;
             }
             drop(state);

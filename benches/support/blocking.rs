@@ -10,12 +10,14 @@ use super::party::Party;
 pub(crate) static BLOCKING: Party = Party {
     name: "blocking",
     serve: |path, _, ready| {
-        let running = Server::bind(path)?.serve(|request, mut reply| match answer(&request) {
-            Answer::Short(bytes) => reply.finish_with(bytes),
-            Answer::Long(bytes) => reply.finish_with(bytes),
-            Answer::Lines(lines) => {
-                lines.iter().try_for_each(|line| reply.write_all(line))?;
-                reply.finish()
+        let running = Server::bind(path)?.request_limit(None).serve(|request, mut reply| {
+            match answer(&request) {
+                Answer::Short(bytes) => reply.finish_with(bytes),
+                Answer::Long(bytes) => reply.finish_with(bytes),
+                Answer::Lines(lines) => {
+                    lines.iter().try_for_each(|line| reply.write_all(line))?;
+                    reply.finish()
+                }
             }
         })?;
         ready();

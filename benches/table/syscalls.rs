@@ -1,10 +1,12 @@
-//! How many system calls an exchange takes on either side, as strace counts them.
+//! How many system calls an exchange takes on either side, as strace counts them. It slows the
+//! side it looks at, so what depends on who is first comes out differently than without it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -68,6 +70,8 @@ fn traced(bench: &Bench, client: &Party, server: &Party, side: Side) -> io::Resu
     // It says when it has attached.
     let said = strace.stderr.take().map(|said| BufReader::new(said).read_line(&mut String::new()));
     said.transpose()?;
+    // The last of many threads may need a moment more.
+    std::thread::sleep(Duration::from_millis(200));
     let outcome = client.work(&Work::of_one(Load::Small, COUNT));
     kill_process(Pid::from_child(&strace), Signal::INT)?;
     strace.wait()?;

@@ -12,18 +12,19 @@ pub(crate) static SMOL: Party = Party {
     name: "smol",
     serve: |path, _, ready| {
         smol::block_on(async {
-            let running = Server::bind(path)?.serve(|request, mut reply| async move {
-                match answer(&request) {
-                    Answer::Short(bytes) => reply.finish_with(bytes).await,
-                    Answer::Long(bytes) => reply.finish_with(bytes).await,
-                    Answer::Lines(lines) => {
-                        for line in lines {
-                            reply.write_all(line).await?;
+            let running =
+                Server::bind(path)?.request_limit(None).serve(|request, mut reply| async move {
+                    match answer(&request) {
+                        Answer::Short(bytes) => reply.finish_with(bytes).await,
+                        Answer::Long(bytes) => reply.finish_with(bytes).await,
+                        Answer::Lines(lines) => {
+                            for line in lines {
+                                reply.write_all(line).await?;
+                            }
+                            reply.finish().await
                         }
-                        reply.finish().await
                     }
-                }
-            })?;
+                })?;
             ready();
             running.join().await?;
             Ok(())

@@ -67,6 +67,42 @@ fn under_git_sample<'b>(bench: &'b Bench, party: &Party, work: Work) -> Result<S
     }))
 }
 
+/// What an exchange costs both sides together. On one processor that is all of its latency, and
+/// others on the machine do not count; git's client cannot be measured so.
+pub(super) fn both_cpu(bench: &Bench) -> Row {
+    let title = "processor time of client and server together, on one processor";
+    let mut plan = Plan::new("exchange-cpu", title, MICROSECONDS);
+    for (client, server) in [
+        (&PACKETS, &PACKETS),
+        (&BLOCKING, &BLOCKING),
+        (&TOKIO, &TOKIO),
+        (&SMOL, &SMOL),
+        (&PACKETS, &EVENT_LOOP),
+        (&INTERPROCESS, &INTERPROCESS),
+        (&INTERPROCESS_TOKIO, &INTERPROCESS_TOKIO),
+    ] {
+        plan.add(server.name, both_cpu_sample(bench, client, server));
+    }
+    plan.measure(bench.pace)
+}
+
+fn both_cpu_sample<'b>(
+    bench: &'b Bench,
+    client: &Party,
+    server: &Party,
+) -> Result<Sample<'b>, String> {
+    let work = Work::of_one(Load::Small, 400);
+    let (at_server, at_client) = Place::Same.cpus().ok_or("no processor")?;
+    let path = bench.path();
+    let server = server.start(&path, 1, at_server).map_err(|error| error.to_string())?;
+    let mut client = client.join(&path, at_client).map_err(|error| error.to_string())?;
+    Ok(Box::new(move || {
+        let before = cpu_time(&server)? + cpu_time(&client.0)?;
+        client.work(&work)?;
+        Ok(micros(cpu_time(&server)? + cpu_time(&client.0)? - before, &work))
+    }))
+}
+
 /// What an exchange costs the server, whoever the client is: the raw floor's, here.
 pub(super) fn server_cpu(bench: &Bench) -> Row {
     let title = "the server's processor time for an exchange, on one processor with its client";

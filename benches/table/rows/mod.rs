@@ -14,10 +14,11 @@ use crate::support::row::Row;
 /// A row by its name, and how to measure it; some come in pairs.
 pub(crate) type Maker = (&'static str, fn(&Bench) -> Vec<Row>);
 
-pub(crate) const ALL: [Maker; 19] = [
+pub(crate) const ALL: [Maker; 20] = [
     ("exchange-same", |bench| vec![latency::exchange(bench, Place::Same)]),
     ("exchange-free", |bench| vec![latency::exchange(bench, Place::Free)]),
     ("exchange-split", |bench| vec![latency::exchange(bench, Place::Split)]),
+    ("exchange-cpu", |bench| vec![latency::both_cpu(bench)]),
     ("under-git", |bench| vec![latency::under_git(bench)]),
     ("server-cpu", |bench| vec![latency::server_cpu(bench)]),
     ("clients-2", |bench| vec![clients::row(bench, 2)]),

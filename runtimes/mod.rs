@@ -17,10 +17,10 @@ mod link;
 mod options;
 #[cfg(any(unix, windows))]
 mod request;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 #[cfg(feature = "smol")]
 pub mod smol;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 #[cfg(feature = "tokio")]
 pub mod tokio;
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +21,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(test: &str) -> Self {
-        let name = format!("simple-ipc-{}-{test}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("simple-ipc-{}-{test}-{count}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
@@ -363,4 +366,208 @@ fn a_handler_notices_that_its_client_left() {
         running.stop();
         running.join().unwrap();
     });
+}
+
+/// Every client with every server: pipes are waited for in another way than sockets are, and by
+/// each runtime in its own.
+#[cfg(all(feature = "smol", feature = "tokio"))]
+mod every_runtime {
+    use std::future::Future;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn tokio() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    }
+
+    type Call = Arc<dyn Fn(&Path, &[u8]) -> Vec<u8> + Send + Sync>;
+
+    fn clients() -> [(&'static str, Call); 3] {
+        let runtime = tokio();
+        [
+            ("blocking", Arc::new(|path, request| Client::new(path).call(request).unwrap())),
+            (
+                "tokio",
+                Arc::new(move |path, request| {
+                    let client = simple_ipc::tokio::Client::new(path);
+                    runtime.block_on(client.call(request)).unwrap()
+                }),
+            ),
+            (
+                "smol",
+                Arc::new(|path, request| {
+                    smol::block_on(simple_ipc::smol::Client::new(path).call(request)).unwrap()
+                }),
+            ),
+        ]
+    }
+
+    /// Runs `test` while a server of each runtime echoes, and stops it.
+    fn with_every_server(test: impl Fn(&str, &Path)) {
+        let folder = Folder::new("every-runtime");
+        let path = &folder.path();
+
+        let running = echo(path);
+        test("blocking", path);
+        running.stop();
+        running.join().unwrap();
+
+        let runtime = tokio();
+        let running = runtime.block_on(async {
+            let server = simple_ipc::tokio::Server::bind(path).unwrap();
+            server
+                .serve(|request, reply| async move { reply.finish_with(&*request).await })
+                .unwrap()
+        });
+        test("tokio", path);
+        running.stop();
+        runtime.block_on(running.join()).unwrap();
+        drop(runtime);
+
+        let server = simple_ipc::smol::Server::bind(path).unwrap();
+        let running = server
+            .serve(|request, reply| async move { reply.finish_with(&*request).await })
+            .unwrap();
+        test("smol", path);
+        running.stop();
+        smol::block_on(running.join()).unwrap();
+        assert_eq!(endpoint::state(path), State::NotFound);
+    }
+
+    #[test]
+    fn exchanges() {
+        bounded(|| {
+            let clients = clients();
+            with_every_server(|server, path| {
+                for (client, call) in &clients {
+                    for len in [0, 4, 70_000, 3_000_000] {
+                        let request = vec![b'x'; len];
+                        assert!(call(path, &request) == request, "{client} at {server}: {len}");
+                    }
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn many_clients_at_once() {
+        bounded(|| {
+            let clients = clients();
+            with_every_server(|server, path| {
+                thread::scope(|scope| {
+                    for (client, call) in &clients {
+                        for _ in 0..8 {
+                            scope.spawn(move || {
+                                for _ in 0..20 {
+                                    let request = vec![b'x'; 70_000];
+                                    assert!(
+                                        call(path, &request) == request,
+                                        "{client} at {server}"
+                                    );
+                                }
+                            });
+                        }
+                    }
+                });
+            });
+        });
+    }
+
+    #[test]
+    fn silent_clients() {
+        bounded(|| {
+            let clients = clients();
+            with_every_server(|server, path| {
+                let silent = Client::new(path);
+                let silent: Vec<_> = (0..80).map(|_| silent.connect().unwrap()).collect();
+                for (client, call) in &clients {
+                    assert_eq!(call(path, b"ping"), b"ping", "{client} at {server}");
+                }
+                for connection in silent {
+                    assert_eq!(connection.call("late").unwrap(), b"late", "{server}");
+                }
+            });
+        });
+    }
+
+    /// The handler awaits that its client leaves; the client leaves.
+    #[test]
+    fn leaving_is_heard_of() {
+        fn leave(path: &Path, has_begun: &mpsc::Receiver<()>) {
+            let answer = Client::new(path).connect().unwrap().send("x").unwrap();
+            has_begun.recv().unwrap();
+            drop(answer);
+        }
+
+        bounded(|| {
+            let folder = Folder::new("leaving");
+            let path = &folder.path();
+            let (begun, has_begun) = mpsc::channel();
+
+            let runtime = tokio();
+            let tell = begun.clone();
+            let running = runtime.block_on(async {
+                simple_ipc::tokio::Server::bind(path)
+                    .unwrap()
+                    .serve(move |_, reply| {
+                        tell.send(()).unwrap();
+                        async move {
+                            reply.client_left().await;
+                            reply.finish().await
+                        }
+                    })
+                    .unwrap()
+            });
+            leave(path, &has_begun);
+            running.stop();
+            runtime.block_on(running.join()).unwrap();
+
+            let running = simple_ipc::smol::Server::bind(path)
+                .unwrap()
+                .serve(move |_, reply| {
+                    begun.send(()).unwrap();
+                    async move {
+                        reply.client_left().await;
+                        reply.finish().await
+                    }
+                })
+                .unwrap();
+            leave(path, &has_begun);
+            running.stop();
+            smol::block_on(running.join()).unwrap();
+        });
+    }
+
+    /// A client that is given up in the middle of sending leaves nothing behind.
+    #[test]
+    fn a_call_that_is_dropped() {
+        bounded(|| {
+            let folder = Folder::new("dropped");
+            let server = Server::bind(folder.path()).unwrap();
+            // Nobody accepts, so all of these wait for room.
+            let runtime = tokio();
+            runtime.block_on(async {
+                let client = simple_ipc::tokio::Client::new(folder.path());
+                for _ in 0..4 {
+                    let call = client.call(vec![0; 1_000_000]);
+                    assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
+                }
+            });
+            let client = simple_ipc::smol::Client::new(folder.path());
+            for _ in 0..4 {
+                let mut call = Box::pin(client.call(vec![0; 1_000_000]));
+                smol::block_on(async {
+                    let waker = std::task::Waker::noop();
+                    let mut cx = std::task::Context::from_waker(waker);
+                    assert!(call.as_mut().poll(&mut cx).is_pending());
+                });
+            }
+            let running =
+                server.serve(|request, reply| reply.finish_with(request.into_bytes())).unwrap();
+            assert_eq!(Client::new(folder.path()).call("after").unwrap(), b"after");
+            running.stop();
+            running.join().unwrap();
+        });
+    }
 }

@@ -34,6 +34,8 @@ use windows as system;
 #[cfg(any(unix, windows))]
 #[cfg(feature = "blocking")]
 pub(crate) use system::readiness::{Events, Readiness, Watched};
+#[cfg(all(windows, any(feature = "smol", feature = "tokio")))]
+pub(crate) use system::{Direction, Source};
 #[cfg(any(unix, windows))]
 pub(crate) use system::{Accepted, Listener, Stream, has_more_processors};
 

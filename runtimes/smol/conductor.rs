@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use ::smol::{Async, Task, Timer};
+use ::smol::{Task, Timer};
 
 use super::connection::{Connection, Handle, Service};
 use super::control::{Control, Due, Rest};
-use super::socket::is_readable;
+use super::system::{Async, is_readable};
 use crate::Error;
 use crate::Phase;
 use crate::endpoint::{Accepted, Listener};

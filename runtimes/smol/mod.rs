@@ -50,6 +50,12 @@ mod reply;
 mod server;
 mod socket;
 mod spawn;
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod system;
 mod transfer;
 
 pub use client::{Answer, Client, Connection, RequestWriter};

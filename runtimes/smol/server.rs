@@ -6,13 +6,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use ::smol::Async;
-
 use super::conductor::Conductor;
 use super::connection::{Connection, Handle, Service};
 use super::control::Control;
 use super::reply::{Finished, Link, Reply, RequestReader};
 use super::spawn::{LocalTask, Spawn, Task};
+use super::system::Async;
 use crate::endpoint::{Listener, Place};
 use crate::lifecycle::{Ending, Reason};
 use crate::runtimes::link::{Arriving, Pace, Serving};

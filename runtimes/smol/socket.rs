@@ -4,21 +4,13 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use ::smol::{Async, Timer};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ::smol::Timer;
 
+use super::system::Async;
 use crate::endpoint::Stream;
-
-/// Whether there is something to receive or to accept, without waiting.
-pub(super) fn is_readable(source: &impl AsFd) -> bool {
-    let mut fd = [PollFd::new(source, PollFlags::IN)];
-    // If it cannot be told, trying tells.
-    poll(&mut fd, Some(&Timespec::default())) != Ok(0)
-}
 
 /// A connection that is registered with the reactor when it first has to wait. Most never have
 /// to.
@@ -57,6 +49,8 @@ pub(super) struct Wait {
 
 impl Socket {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
+        #[cfg(windows)]
+        stream.wake_tasks();
         Self { stream, source: OnceLock::new() }
     }
 

@@ -49,6 +49,12 @@ mod exchange;
 mod server;
 mod serving;
 mod socket;
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod system;
 mod writer;
 
 pub use client::{Answer, Client, Connection, RequestWriter};

@@ -21,13 +21,12 @@ use std::time::Instant;
 use std::vec::Vec;
 
 use ::tokio::io::Interest;
-use ::tokio::io::unix::AsyncFd;
 use ::tokio::sync::{Notify, watch};
 use ::tokio::task::AbortHandle;
 use ::tokio::time;
 
 use super::exchange::{Finished, Link};
-use super::socket;
+use super::system::{self, AsyncFd};
 use crate::endpoint::{Accepted, Listener, Stream};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
 use crate::runtimes::link::{Arriving, Pace, Progress, Serving, handler_failed, handler_panicked};
@@ -186,7 +185,7 @@ impl Shared {
         };
         let (end, ended) = watch::channel(None);
         let shared = Arc::new(Self {
-            listener: socket::watch(listener, Interest::READABLE)?,
+            listener: system::watch(listener, Interest::READABLE)?,
             serving: Arc::new(serving),
             streaming,
             handler,
@@ -252,7 +251,7 @@ impl Shared {
                     }
                     Accepted::Failed(error) => return self.fail(error),
                 }
-                if !socket::is_readable(&self.listener) {
+                if !system::is_readable(&self.listener) {
                     // An event that came since `ready` is not cleared by this.
                     ready.clear_ready();
                     break;
@@ -319,7 +318,7 @@ impl Shared {
         // Offering the processor pays only while no other client needs it.
         let looks = if alone { Self::LOOKS } else { 0 };
         for _ in 0..looks {
-            if !matches!(progress, Progress::Pending) || socket::is_readable(&self.listener) {
+            if !matches!(progress, Progress::Pending) || system::is_readable(&self.listener) {
                 break;
             }
             thread::yield_now();
@@ -340,7 +339,7 @@ impl Shared {
 impl Shared {
     /// Leaves a connection to a task of its own.
     fn keep_waiting(self: &Arc<Self>, arriving: Arriving, stream: Stream) {
-        let stream = match socket::watch(stream, Interest::READABLE) {
+        let stream = match system::watch(stream, Interest::READABLE) {
             Ok(stream) => stream,
             Err(error) => {
                 return self.options.report(&self.serving.failed(Phase::Receive, error));

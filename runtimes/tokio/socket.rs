@@ -6,38 +6,14 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, OnceLock};
 
 use ::tokio::io::Interest;
-use ::tokio::io::unix::AsyncFd;
-use ::tokio::runtime::Handle;
 use ::tokio::time::Sleep;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::system::{AsyncFd, watch};
 use crate::endpoint::Stream;
 use crate::exchange::Sending;
-
-/// Has the runtime watch `source`.
-///
-/// # Errors
-///
-/// If there is no runtime, or the system cannot watch one more descriptor.
-// tokio deprecates this constructor because it trusts a foreign `AsRawFd`; the successor is unsafe
-// and too new to ask for. What is watched here owns its descriptor and never changes it.
-#[allow(deprecated)]
-pub(super) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    Handle::try_current().map_err(io::Error::other)?;
-    AsyncFd::with_interest(source, interest)
-}
-
-/// Whether something can be received, or accepted. Much cheaper to ask than an accept that finds
-/// nothing.
-pub(super) fn is_readable(source: &impl AsFd) -> bool {
-    let mut fd = [PollFd::new(source, PollFlags::IN)];
-    // If it cannot be told, trying tells.
-    poll(&mut fd, Some(&Timespec::default())) != Ok(0)
-}
 
 /// A connection, which the runtime watches from the first time that it must wait.
 #[derive(Debug)]
@@ -70,6 +46,8 @@ impl Socket {
     /// A connection on which, once it is read from, nothing more is written. (Watching for room
     /// that nobody needs would wake the runtime for nothing.)
     pub(super) fn reading_last(stream: Stream) -> Self {
+        #[cfg(windows)]
+        stream.wake_tasks();
         Self { watched: OnceLock::new(), stream: Arc::new(stream), reading: Interest::READABLE }
     }
 

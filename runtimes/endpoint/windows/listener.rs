@@ -6,9 +6,9 @@
 //! instances only with the same right, which nobody else has.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::Waker;
 #[cfg(any(feature = "smol", feature = "tokio"))]
-use core::task::{Context, Poll};
+use core::task::Poll;
+use core::task::Waker;
 use std::format;
 use std::io;
 use std::path::Path;
@@ -51,8 +51,8 @@ struct Slots {
     instances: Vec<Option<Instance>>,
     nonblocking: bool,
     stopping: bool,
-    /// Tasks to wake when the listener is shut down.
-    wakers: Vec<Waker>,
+    /// The task to wake when the listener is shut down; only one accepts.
+    waker: Option<Waker>,
 }
 
 /// An instance of the pipe.
@@ -139,7 +139,7 @@ impl Listener {
                 instances,
                 nonblocking: false,
                 stopping: false,
-                wakers: Vec::new(),
+                waker: None,
             }),
         };
         // Clients may connect from now on, although nobody looks yet.
@@ -194,23 +194,29 @@ impl Listener {
         }
     }
 
-    /// Ready when [`accept`](Self::accept) has something to say, if it does not block.
+    /// Ready when [`accept`](Self::accept) has something to say, if it does not block. All who
+    /// asked before are woken then.
     #[cfg(any(feature = "smol", feature = "tokio"))]
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_acceptable(&self, waker: &Waker) -> Poll<()> {
         let mut slots = self.lock();
         if slots.stopping || self.listen(&mut slots).is_err() {
             return Poll::Ready(());
         }
         for instance in slots.instances.iter().flatten() {
             match &instance.waits {
-                Waits::For(operation) if operation.wake_at_end(cx.waker()) => {}
+                Waits::For(operation) if operation.wake_at_end(waker) => {}
                 _ => return Poll::Ready(()),
             }
         }
-        if !slots.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            slots.wakers.push(cx.waker().clone());
-        }
+        slots.waker = Some(waker.clone());
         Poll::Pending
+    }
+
+    /// Whether a client has connected that can be accepted.
+    #[cfg(any(feature = "smol", feature = "tokio"))]
+    pub(super) fn has_queued(&self) -> bool {
+        let slots = self.lock();
+        slots.stopping || slots.instances.iter().any(has_client)
     }
 
     /// Stops listening, and wakes whoever waits in [`accept`](Self::accept). Who has connected
@@ -232,9 +238,9 @@ impl Listener {
                 slot => *slot = None,
             }
         }
-        let wakers = core::mem::take(&mut slots.wakers);
+        let waker = slots.waker.take();
         drop(slots);
-        wakers.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// A pipe's name cannot be taken from its server.

@@ -7,12 +7,14 @@
 mod listener;
 #[cfg(feature = "blocking")]
 pub(crate) mod readiness;
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod source;
 mod stream;
 mod system;
 
 pub(crate) use listener::{Accepted, Listener};
 #[cfg(any(feature = "smol", feature = "tokio"))]
-pub(crate) use stream::Direction;
+pub(crate) use source::{Direction, Source};
 pub(crate) use stream::Stream;
 
 use std::ffi::OsString;

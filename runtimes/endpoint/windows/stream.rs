@@ -1,7 +1,5 @@
 //! A connected pipe, never blocking.
 
-#[cfg(any(feature = "smol", feature = "tokio"))]
-use core::task::Context;
 use core::task::{Poll, Waker};
 use std::io;
 use std::path::Path;
@@ -40,16 +38,6 @@ struct Inner {
     /// For threads that wait.
     readable: Option<Arc<Event>>,
     writable: Option<Arc<Event>>,
-}
-
-/// What is waited for.
-#[cfg(any(feature = "smol", feature = "tokio"))]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Direction {
-    /// Something to receive, or the end of the stream.
-    Receive,
-    /// Room to send.
-    Send,
 }
 
 /// What is copied and sent at a time: it limits what a connection holds.
@@ -98,11 +86,8 @@ impl Stream {
     /// From now on tasks wait for this connection, not threads. To be called before anything is
     /// sent.
     #[cfg(any(feature = "smol", feature = "tokio"))]
-    pub(crate) fn wake_tasks(&self) -> io::Result<()> {
-        let mut inner = self.lock();
-        inner.join_pool()?;
-        inner.wakes_tasks = true;
-        Ok(())
+    pub(crate) fn wake_tasks(&self) {
+        self.lock().wakes_tasks = true;
     }
 
     /// Sends `slices`, or the beginning of them.
@@ -120,6 +105,7 @@ impl Stream {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let heard = if inner.wakes_tasks {
+            inner.join_pool()?;
             Heard::Wakers
         } else {
             Heard::Event(event(&mut inner.writable)?.clone())
@@ -215,28 +201,29 @@ impl Stream {
         }
     }
 
-    /// Ready when there is something to receive, or when what was sent has been taken. Whoever
-    /// asked last, and all who asked before, are woken then.
+    /// Ready when there is something to receive. All who asked before are woken then.
     #[cfg(any(feature = "smol", feature = "tokio"))]
-    pub(crate) fn poll_ready(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-    ) -> Poll<io::Result<()>> {
-        let mut inner = self.lock();
-        match direction {
-            Direction::Receive => inner.poll_readable(cx.waker()),
-            Direction::Send => match &inner.writing {
-                Some(writing) if writing.result().is_none() => {
-                    if writing.wake_at_end(cx.waker()) {
-                        Poll::Pending
-                    } else {
-                        Poll::Ready(Ok(()))
-                    }
-                }
-                _ => Poll::Ready(Ok(())),
-            },
+    pub(super) fn poll_readable(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.lock().poll_readable(waker)
+    }
+
+    /// Ready when what was sent has been taken. All who asked before are woken then.
+    #[cfg(any(feature = "smol", feature = "tokio"))]
+    pub(super) fn poll_writable(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        match &self.lock().writing {
+            Some(writing) if writing.result().is_none() && writing.wake_at_end(waker) => {
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Whether there is something to receive, or nothing will come any more.
+    #[cfg(any(feature = "smol", feature = "tokio"))]
+    pub(super) fn has_arrived(&self) -> bool {
+        let inner = self.lock();
+        inner.reading_ended
+            || inner.pipe.as_ref().is_none_or(|pipe| pipe.available().ok() != Some(0))
     }
 
     /// Has `waker` woken when there is something to receive.

@@ -80,8 +80,47 @@ impl Client {
                 Attempt::GiveUp(error) => return Err(error),
             }
         };
-        let exchange = Exchange::new(&attempts);
-        Ok(Connection(Arc::new(Link { stream, exchange, eager: self.eager })))
+        Ok(self.connected(stream, &attempts))
+    }
+
+    fn connected(&self, stream: Stream, attempts: &Attempts<'_>) -> Connection {
+        let exchange = Exchange::new(attempts);
+        Connection(Arc::new(Link { stream, exchange, eager: self.eager }))
+    }
+
+    /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
+    /// find none at the same time, in all processes, one starts it.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted)
+    /// if the server ends before it is ready. The source, a
+    /// [`StartFailure`](endpoint::StartFailure), says how, and what it wrote to its standard
+    /// error.
+    #[cfg(unix)]
+    pub fn connect_or_start(&self, starter: &endpoint::Starter) -> Result<Connection, Error> {
+        let attempts = Attempts::new(&self.options);
+        match self.connect() {
+            Err(error) if endpoint::is_called_for(&error) => {}
+            result => return result,
+        }
+        let stream = endpoint::start_and_connect(&self.options, starter)?;
+        Ok(self.connected(stream, &attempts))
+    }
+
+    /// As [`call`](Self::call); if there is no server, one is started, as by
+    /// [`connect_or_start`](Self::connect_or_start).
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
+    #[cfg(unix)]
+    pub fn call_or_start(
+        &self,
+        starter: &endpoint::Starter,
+        request: impl AsRef<[u8]>,
+    ) -> Result<Vec<u8>, Error> {
+        self.connect_or_start(starter)?.call(request)
     }
 }
 

@@ -17,6 +17,8 @@ mod activation;
 #[cfg(unix)]
 mod folder;
 #[cfg(unix)]
+mod start;
+#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
@@ -25,6 +27,14 @@ mod windows;
 pub use activation::{Activated, activated};
 #[cfg(unix)]
 pub use folder::runtime_folder;
+#[cfg(all(unix, feature = "blocking"))]
+pub(crate) use start::start_and_connect;
+#[cfg(all(unix, any(feature = "smol", feature = "tokio")))]
+pub(crate) use start::start_and_connect_in_background;
+#[cfg(unix)]
+pub(crate) use start::is_called_for;
+#[cfg(unix)]
+pub use start::{StartFailure, Starter, announce_ready};
 
 #[cfg(unix)]
 use unix as system;
@@ -34,10 +44,10 @@ use windows as system;
 #[cfg(any(unix, windows))]
 #[cfg(feature = "blocking")]
 pub(crate) use system::readiness::{Events, Readiness, Watched};
-#[cfg(all(windows, any(feature = "smol", feature = "tokio")))]
-pub(crate) use system::{Direction, Source};
 #[cfg(any(unix, windows))]
 pub(crate) use system::{Accepted, Listener, Stream, has_more_processors};
+#[cfg(all(windows, any(feature = "smol", feature = "tokio")))]
+pub(crate) use system::{Direction, Source};
 
 pub use crate::connect::State;
 
@@ -149,6 +159,14 @@ pub struct Credentials {
     /// The process, where the system says and it can be seen from here. It may have ended, and
     /// its number may be another's by now: it is for logs, not for decisions.
     pub pid: Option<u32>,
+}
+
+/// Tells the client that has started this process, if one has, that the server serves.
+#[cfg(any(unix, windows))]
+pub(crate) fn announce() {
+    // A client that does not learn of it looks for itself.
+    #[cfg(unix)]
+    let _ = announce_ready();
 }
 
 /// What is found at `path`. The server, if there is one, is not disturbed: it sees a client that

@@ -106,9 +106,60 @@ impl Client {
                 Attempt::GiveUp(error) => return Err(error),
             }
         };
-        let exchange = Exchange::new(&attempts);
+        Ok(self.connected(stream, &attempts))
+    }
+
+    fn connected(&self, stream: endpoint::Stream, attempts: &Attempts<'_>) -> Connection {
+        let exchange = Exchange::new(attempts);
         let socket = Socket::new(Arc::new(stream));
-        Ok(Connection(Arc::new(Link { socket, exchange, eager: self.eager })))
+        Connection(Arc::new(Link { socket, exchange, eager: self.eager }))
+    }
+
+    /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
+    /// find none at the same time, in all processes, one starts it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A server that is being started is started all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted)
+    /// if the server ends before it is ready. The source, a
+    /// [`StartFailure`](crate::endpoint::StartFailure), says how, and what it wrote to its standard
+    /// error.
+    #[cfg(unix)]
+    pub async fn connect_or_start(
+        &self,
+        starter: &crate::endpoint::Starter,
+    ) -> Result<Connection, Error> {
+        let attempts = Attempts::new(&self.options);
+        match self.connect().await {
+            Err(error) if crate::endpoint::is_called_for(&error) => {}
+            result => return result,
+        }
+        let (options, starter) = (self.options.clone(), starter.clone());
+        let stream = crate::endpoint::start_and_connect_in_background(options, starter)?.await?;
+        Ok(self.connected(stream, &attempts))
+    }
+
+    /// As [`call`](Self::call); if there is no server, one is started, as by
+    /// [`connect_or_start`](Self::connect_or_start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
+    #[cfg(unix)]
+    pub async fn call_or_start(
+        &self,
+        starter: &crate::endpoint::Starter,
+        request: impl AsRef<[u8]>,
+    ) -> Result<Vec<u8>, Error> {
+        self.connect_or_start(starter).await?.call(request).await
     }
 }
 

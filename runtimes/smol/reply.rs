@@ -116,6 +116,17 @@ impl Reply {
         Ok(Finished { stop: true })
     }
 
+    /// Who the client is, as of the moment when it connected. It is asked of the system only here,
+    /// and may be asked for again.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    #[cfg(unix)]
+    pub fn peer(&self) -> io::Result<crate::endpoint::Credentials> {
+        self.link.socket.stream().peer()
+    }
+
     /// Whether the client has hung up, so that nobody wants the answer.
     pub fn client_has_left(&self) -> bool {
         self.link.socket.stream().peer_has_left()

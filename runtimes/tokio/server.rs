@@ -131,6 +131,7 @@ impl Server {
         })?;
         let (shared, end) = Shared::start(listener, options, streaming, Box::new(handler))
             .map_err(|error| Error::io(Phase::Accept, &path, error))?;
+        crate::endpoint::announce();
         Ok(Running { shared, end, path })
     }
 }

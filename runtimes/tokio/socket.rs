@@ -2,6 +2,7 @@
 
 use core::future::Future as _;
 use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
@@ -9,6 +10,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use ::tokio::io::Interest;
+use ::tokio::runtime::{Handle, RuntimeFlavor};
 use ::tokio::time::Sleep;
 
 use super::system::{AsyncFd, watch};
@@ -82,19 +84,19 @@ impl Socket {
         mut attempt: impl FnMut(&Stream) -> io::Result<T>,
     ) -> Poll<Result<T, Trouble>> {
         ready!(wait.poll_turn(cx));
-        match attempt(&self.stream) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => {
-                wait.sleep = None;
-                return Poll::Ready(result.map_err(Trouble::Failed));
+        loop {
+            ready!(wait.looks.poll_rest(cx));
+            match attempt(&self.stream) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(Trouble::Failed(error)));
+                }
+                Err(_) if wait.looks.are_left() => {}
+                Err(_) => break,
+                Ok(done) => {
+                    wait.has_moved();
+                    return Poll::Ready(Ok(done));
+                }
             }
-        }
-        if wait.looks > 0 {
-            wait.looks -= 1;
-            std::thread::yield_now();
-            // A future that is polled once: it wakes this task after the others had a turn.
-            let _ = pin!(::tokio::task::yield_now()).poll(cx);
-            return Poll::Pending;
         }
         let watched = match direction {
             Direction::Receive => self.watched(self.reading),
@@ -113,7 +115,7 @@ impl Socket {
             if let Ok(result) =
                 guard.map_err(Trouble::Failed)?.try_io(|watched| attempt(watched.get_ref()))
             {
-                wait.sleep = None;
+                wait.has_moved();
                 return Poll::Ready(result.map_err(Trouble::Failed));
             }
         }
@@ -159,8 +161,8 @@ impl Socket {
 pub(super) struct Wait {
     /// Made when nothing else is left to do but wait.
     sleep: Option<(Duration, Pin<Box<Sleep>>)>,
-    /// How often to look again before watching.
-    looks: u8,
+    /// Comes before it.
+    looks: Looks,
     /// How much was moved since others had a turn.
     moved: u8,
 }
@@ -169,16 +171,20 @@ impl Wait {
     /// So much is moved at a time without a break, however fast the peer is.
     const TURN: u8 = 64;
 
-    /// Looks again `looks` times, letting others have the processor, before it waits.
-    pub(super) fn with_looks(looks: u8) -> Self {
+    /// A wait for something that may well come before anything could be put to sleep for it.
+    pub(super) fn with_looks(looks: Looks) -> Self {
         Self { looks, ..Self::default() }
+    }
+
+    fn has_moved(&mut self) {
+        self.sleep = None;
+        self.looks = Looks::default();
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.moved == Self::TURN {
             self.moved = 0;
-            let _ = pin!(::tokio::task::yield_now()).poll(cx);
-            return Poll::Pending;
+            return yield_now(cx);
         }
         self.moved += 1;
         Poll::Ready(())
@@ -198,4 +204,79 @@ impl Wait {
         };
         sleep.as_mut().poll(cx).map(|()| *limit)
     }
+}
+
+/// Looking again a few times before sleeping.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    left: u8,
+    /// The peer may be a task of this very thread.
+    one_thread: bool,
+    rested: bool,
+    among: Option<Looking>,
+}
+
+impl Looks {
+    /// How often: until a peer on another processor can have been woken.
+    const LOOKS: u8 = 24;
+
+    /// For this runtime. `eager`: there is another processor on which the peer can be at work.
+    pub(super) fn new(eager: bool) -> Self {
+        // Without another processor a single look lets the peer have this one.
+        let left = if eager { Self::LOOKS } else { 1 };
+        let is_one_thread =
+            |runtime: Handle| matches!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread);
+        let one_thread = Handle::try_current().is_ok_and(is_one_thread);
+        Self { left, one_thread, rested: false, among: Some(Looking::new()) }
+    }
+
+    fn are_left(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Lets others have the processor before the next look.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.left == 0 || core::mem::take(&mut self.rested) {
+            return Poll::Ready(());
+        }
+        self.left -= 1;
+        std::thread::yield_now();
+        // Giving up the task is much dearer than giving up the processor, so it is done only for
+        // somebody who may need it.
+        if self.one_thread && self.left > 0 || Looking::count() > 1 {
+            self.rested = true;
+            return yield_now(cx);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// One of those that look, in this process.
+#[derive(Debug)]
+struct Looking;
+
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Looking {
+    fn new() -> Self {
+        LOOKING.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+
+    fn count() -> usize {
+        LOOKING.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        LOOKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Pending, until others have had a turn.
+fn yield_now(cx: &mut Context<'_>) -> Poll<()> {
+    // A future that is polled once.
+    let _ = pin!(::tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }

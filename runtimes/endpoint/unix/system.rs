@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use crate::endpoint::Credentials;
 
@@ -153,4 +155,64 @@ pub(super) fn either_readable(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io:
     // when it is closed. No event carries a pointer.
     unsafe { kevent(&either, &watched, &mut none[..], None)? };
     Ok(either)
+}
+
+/// Has `command` start its process in a session of its own, with no descriptors but the standard
+/// streams.
+pub(in crate::runtimes::endpoint) fn detach(command: &mut Command) {
+    let detach = || {
+        // It fails only for a process that leads a group, as when this is asked for twice.
+        let _ = rustix::process::setsid();
+        close_on_exec_from(3);
+        Ok(())
+    };
+    // SAFETY: between fork and exec only what is safe in a signal handler may be called: this
+    // makes system calls, does not allocate and takes no lock.
+    unsafe { command.pre_exec(detach) };
+}
+
+/// Marks all descriptors from `first` on to be closed when another program is executed. (Closing
+/// them at once would close the one by which the standard library reports a failed `exec`.)
+fn close_on_exec_from(first: RawFd) {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    {
+        const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+
+        // SAFETY: it takes integers, touches no memory, and leaves every descriptor open. It is
+        // newer than some C libraries, hence the bare call; an old kernel says that it has none.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                first as libc::c_uint,
+                libc::c_uint::MAX,
+                CLOSE_RANGE_CLOEXEC,
+            )
+        };
+        if result == 0 {
+            return;
+        }
+    }
+    /// More than this are not looked through, whatever the limit.
+    const MOST: u64 = 65_536;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let last = limit.unwrap_or(MOST).min(MOST) as RawFd;
+    for number in first..last {
+        // SAFETY: it takes integers and touches no memory; for a descriptor that is not open it
+        // fails.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// The standard input, duplicated, if it is the socket of this inode.
+pub(in crate::runtimes::endpoint) fn readiness_socket(inode: u64) -> Option<OwnedFd> {
+    use rustix::fs::FileType;
+
+    let input = rustix::stdio::stdin();
+    let stat = rustix::fs::fstat(input).ok()?;
+    #[allow(clippy::unnecessary_cast)] // The field's type differs between systems.
+    let same = stat.st_ino as u64 == inode;
+    if !same || FileType::from_raw_mode(stat.st_mode as _) != FileType::Socket {
+        return None;
+    }
+    rustix::io::fcntl_dupfd_cloexec(input, 3).ok()
 }

@@ -16,8 +16,8 @@ use crate::connect::{Refusal, State};
 /// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
 ///
 /// A pipe has no readiness, only operations that end later. So waiting for something to receive
-/// is a read of no bytes; and what is sent is copied, and counts as sent when the pipe has taken
-/// all of it. Hence the rule for [`send`](Self::send).
+/// is a read of no bytes; and what is sent is copied, and has been sent when the pipe has taken
+/// all of it.
 #[derive(Debug)]
 pub(crate) struct Stream(Mutex<Inner>);
 
@@ -92,14 +92,15 @@ impl Stream {
 
     /// Sends `slices`, or the beginning of them.
     ///
-    /// `WouldBlock` means that they are on their way. The next call must offer the same bytes
-    /// again; it tells how many of them have been taken.
+    /// What the pipe does not take at once is on its way, and nobody can tell how far, so it counts
+    /// as sent but for its last byte. That counts when all of it has been taken; until then the
+    /// same byte is `WouldBlock`.
     pub(crate) fn send<'s>(&self, slices: impl Iterator<Item = &'s [u8]>) -> io::Result<usize> {
         let mut inner = self.lock();
         if let Some(writing) = &inner.writing {
             let result = writing.result().ok_or(io::ErrorKind::WouldBlock)?;
             inner.writing = None;
-            return result.map_err(broken_if_gone);
+            return result.map(|_| 1).map_err(broken_if_gone);
         }
         let Some(pipe) = inner.pipe.clone() else {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -111,17 +112,16 @@ impl Stream {
             Heard::Event(event(&mut inner.writable)?.clone())
         };
         let bytes = copy(slices);
-        if bytes.is_empty() {
+        let len = bytes.len();
+        if len == 0 {
             return Ok(0);
         }
         let writing = pipe.start_writing(heard, bytes).map_err(broken_if_gone)?;
-        match writing.result() {
-            Some(result) => result.map_err(broken_if_gone),
-            None => {
-                inner.writing = Some(writing);
-                Err(io::ErrorKind::WouldBlock.into())
-            }
+        if let Some(result) = writing.result() {
+            return result.map_err(broken_if_gone);
         }
+        inner.writing = Some(writing);
+        if len > 1 { Ok(len - 1) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     /// Receives into `buffer` what has come. 0 is the end of the stream, if `buffer` has room.

@@ -1,0 +1,500 @@
+//! Starting a server when a client finds none.
+//!
+//! Of the clients that find none at the same time, one holds the lock on a file in the folder,
+//! `.<name>.start`, and starts the server; the others wait for either. The file goes when the
+//! server is there. If it could not be started, the cause is left in the file, which those who
+//! waited have open, so that they report it and do not try again one after the other. A crash
+//! leaves the file without a lock, which is in nobody's way.
+//!
+//! The server's standard input is a socket, on which it says that it is ready. That it has ended
+//! is seen by the socket's end and by waiting for it.
+
+use core::fmt;
+use core::future::Future;
+use core::hash::{BuildHasher as _, Hasher as _};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::hash::RandomState;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::string::{String, ToString as _};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+use std::vec::Vec;
+use std::{format, vec};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::unix::Stream;
+use super::unix::system::{detach, readiness_socket};
+use crate::client::Delivery;
+use crate::connect::{Connecting, Next, Patience, Refusal, State};
+use crate::runtimes::link::{Attempt, Attempts};
+use crate::runtimes::options::ClientOptions;
+use crate::{Error, ErrorKind, Phase};
+
+/// The variable that tells a server where to say that it is ready.
+const READY: &str = "SIMPLE_IPC_READY";
+
+/// How a client starts a server that it does not find.
+///
+/// The process gets a session of its own, none of the caller's descriptors, and standard streams
+/// that are not the caller's: it outlives the caller, and nobody who reads the caller's output
+/// waits for it. What it writes to its standard error before it is ready is part of the error if
+/// it fails to start.
+///
+/// A server of this library says that it is ready when it begins to serve, or when it calls
+/// [`announce_ready`]; from then on its standard streams lead nowhere. One that says nothing is
+/// taken to be ready when it has listened for half a second.
+///
+/// The folder of the endpoint must exist, and be writable.
+#[derive(Clone, Debug)]
+pub struct Starter {
+    command: Arc<Mutex<Command>>,
+    patience: Duration,
+}
+
+impl Starter {
+    /// Starts a server with `command`. Its standard streams are set here.
+    pub fn new(mut command: Command) -> Self {
+        detach(&mut command);
+        Self { command: Arc::new(Mutex::new(command)), patience: Duration::from_secs(30) }
+    }
+
+    /// How long the server may take to be ready; then it is killed. 30 s unless set otherwise.
+    #[must_use]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
+    }
+}
+
+/// Why a server did not start: what [`ErrorKind::NotStarted`] has for its source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StartFailure {
+    /// What happened to the process: how it exited, if it did.
+    pub cause: String,
+    /// The end of what it wrote to its standard error, 4 KiB at the most.
+    pub message: String,
+}
+
+impl StartFailure {
+    const LONGEST_MESSAGE: u64 = 4096;
+
+    fn write(&self) -> Vec<u8> {
+        format!("{}\n{}", self.cause, self.message).into_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (cause, message) = text.split_once('\n').unwrap_or((&text, ""));
+        Self { cause: cause.to_string(), message: message.to_string() }
+    }
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        match self.message.trim() {
+            "" => Ok(()),
+            message => write!(f, ": {message}"),
+        }
+    }
+}
+
+impl core::error::Error for StartFailure {}
+
+/// Tells the client that has started this process, if one has, that the server is ready, and lets
+/// go of the standard streams that it was given: input and error lead nowhere from then on.
+///
+/// A server's `serve` does so by itself. It is for processes that are ready only later, or earlier.
+/// Where no client waits it does nothing.
+///
+/// # Errors
+///
+/// If the standard streams cannot be redirected.
+pub fn announce_ready() -> io::Result<()> {
+    let Some(value) = env::var_os(READY) else { return Ok(()) };
+    // Children inherit the variable, but not the socket that it names.
+    let socket = value.to_str().and_then(|value| value.parse().ok());
+    let Some(Some(ready)) = socket.map(readiness_socket) else { return Ok(()) };
+    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nowhere)?;
+    rustix::stdio::dup2_stderr(&nowhere)?;
+    // A client that has given up need not know.
+    let _ = UnixStream::from(ready).write_all(b"R");
+    Ok(())
+}
+
+/// Whether a client whose connect failed with `error` is to start a server.
+pub(crate) fn is_called_for(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Endpoint(State::NotFound | State::NotListening))
+}
+
+/// Starts a server and connects to it, when a first attempt to connect has found none.
+pub(crate) fn start_and_connect(
+    options: &ClientOptions,
+    starter: &Starter,
+) -> Result<Stream, Error> {
+    let since = Instant::now();
+    let path = options.place.path.clone();
+    let total = options.deadlines.total.unwrap_or(Duration::MAX);
+    let limit = total.min(starter.patience);
+    let error = |kind| Error::new(Phase::Start, &path, kind).delivery_is(Delivery::NotDelivered);
+    let failed = |source| error(ErrorKind::Io).because(source);
+    // Where there is none, one is started, not waited for.
+    let mut options = options.clone();
+    options.patience.not_found = Duration::ZERO;
+    let mut queue = Queue::new(&path);
+    let patience = Patience { busy: limit, not_found: limit };
+    let mut attempts = Connecting::new(patience, RandomState::new().build_hasher().finish());
+    let mut looked = Instant::now();
+    loop {
+        let not_started = match queue.turn().map_err(failed)? {
+            Turn::Ours(lock) => {
+                // It may have been started between the look and the turn.
+                match connect(&options) {
+                    Err(error) if is_called_for(&error) => {}
+                    result => return result,
+                }
+                let outcome = start(lock, starter, &path).map_err(failed)?;
+                match outcome.recv_timeout(limit.saturating_sub(since.elapsed())) {
+                    Ok(Ok(())) => return connect(&options),
+                    Ok(Err(failure)) => failure,
+                    Err(_) => return Err(error(ErrorKind::Deadline(limit))),
+                }
+            }
+            Turn::Failed(failure) => failure,
+            Turn::Over => match connect(&options) {
+                Err(error) if is_called_for(&error) => continue,
+                result => return result,
+            },
+            Turn::Anothers => {
+                match attempts.refused(Refusal::Busy, since.elapsed()) {
+                    Next::RetryAfter(pause) => thread::sleep(pause),
+                    Next::GiveUp => return Err(error(ErrorKind::Deadline(limit))),
+                }
+                // Whoever starts the server may be stopped, and the server there.
+                if looked.elapsed() >= Process::SILENCE {
+                    match connect(&options) {
+                        Err(error) if is_called_for(&error) => {}
+                        result => return result,
+                    }
+                    looked = Instant::now();
+                }
+                continue;
+            }
+        };
+        // One that was started by whoever does not ask for turns is as good.
+        return connect(&options).map_err(|_| error(ErrorKind::NotStarted).because(not_started));
+    }
+}
+
+fn connect(options: &ClientOptions) -> Result<Stream, Error> {
+    let mut attempts = Attempts::new(options);
+    loop {
+        match attempts.next() {
+            Attempt::Connected(stream) => return Ok(stream),
+            Attempt::RetryAfter(pause) => thread::sleep(pause),
+            Attempt::GiveUp(error) => return Err(error),
+        }
+    }
+}
+
+/// As [`start_and_connect`], in a thread of its own: it is rare, and may take long.
+///
+/// # Cancel safety
+///
+/// If it is dropped, the server is started all the same.
+pub(crate) fn start_and_connect_in_background(
+    options: ClientOptions,
+    starter: Starter,
+) -> Result<Connected, Error> {
+    let path = options.place.path.clone();
+    let shared = Arc::new(Mutex::new((None, None::<Waker>)));
+    let connected = Connected(shared.clone());
+    let run = move || {
+        let result = start_and_connect(&options, &starter);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.0 = Some(result);
+        let waker = shared.1.take();
+        drop(shared);
+        waker.into_iter().for_each(Waker::wake);
+    };
+    match thread::Builder::new().name("simple-ipc start".into()).spawn(run) {
+        Ok(_) => Ok(connected),
+        Err(error) => {
+            Err(Error::io(Phase::Start, &path, error).delivery_is(Delivery::NotDelivered))
+        }
+    }
+}
+
+/// A connection that is to be.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<Mutex<(Option<Result<Stream, Error>>, Option<Waker>)>>);
+
+impl Future for Connected {
+    type Output = Result<Stream, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match shared.0.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                shared.1 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Where clients that want to start the server wait for their turn.
+struct Queue {
+    path: OsString,
+    /// The file whose lock is waited for: whatever comes of the attempt that is under way is
+    /// left in it.
+    file: Option<File>,
+}
+
+enum Turn {
+    Ours(StartLock),
+    /// Another client is about to start the server.
+    Anothers,
+    /// The attempt that was under way has succeeded.
+    Over,
+    /// The attempt that was under way has failed.
+    Failed(StartFailure),
+}
+
+impl Queue {
+    fn new(path: &Path) -> Self {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(".start");
+        Self { path: path.with_file_name(name).into(), file: None }
+    }
+
+    fn turn(&mut self) -> io::Result<Turn> {
+        loop {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => File::options()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o600)
+                    .custom_flags(libc::O_NOFOLLOW)
+                    .open(&self.path)?,
+            };
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::AGAIN) => {
+                    self.file = Some(file);
+                    return Ok(Turn::Anothers);
+                }
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            let lock = StartLock { file, path: self.path.clone() };
+            let mut left = Vec::new();
+            (&lock.file).read_to_end(&mut left)?;
+            if !left.is_empty() {
+                return Ok(Turn::Failed(StartFailure::read(&left)));
+            }
+            return Ok(if lock.is_in_place() { Turn::Ours(lock) } else { Turn::Over });
+        }
+    }
+}
+
+/// The right to start the server.
+struct StartLock {
+    file: File,
+    path: OsString,
+}
+
+impl StartLock {
+    fn is_in_place(&self) -> bool {
+        let there = fs::symlink_metadata(&self.path);
+        match (there, self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
+        }
+    }
+}
+
+impl StartLock {
+    /// Takes the file away, which those who wait have open.
+    fn remove(&self) {
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for StartLock {
+    fn drop(&mut self) {
+        self.remove();
+        // Closing alone would leave the lock to a child that was forked meanwhile.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+type Outcome = Result<(), StartFailure>;
+
+/// Starts the server; what comes of it is sent when it is known. A thread sees to it until the
+/// process ends, so that nothing is left of it when this one lives longer.
+fn start(lock: StartLock, starter: &Starter, path: &Path) -> io::Result<mpsc::Receiver<Outcome>> {
+    let (sender, outcome) = mpsc::channel();
+    let starter = starter.clone();
+    let path = path.to_path_buf();
+    let see_to_it = move || {
+        let since = Instant::now();
+        let spawned = Process::spawn(&starter.command);
+        let (outcome, child) = match spawned {
+            Ok(mut process) => {
+                let outcome = process.watch(&path, since, starter.patience);
+                (outcome, Some(process.child))
+            }
+            Err(error) => {
+                let cause = format!("the process cannot be started: {error}");
+                (Err(StartFailure { cause, message: String::new() }), None)
+            }
+        };
+        if let Err(failure) = &outcome {
+            // For those who wait, and nobody else. Should it fail, they try for themselves.
+            lock.remove();
+            let _ = lock.file.write_all_at(&failure.write(), 0);
+        }
+        drop(lock);
+        // The caller may have given up.
+        let _ = sender.send(outcome);
+        if let Some(mut child) = child {
+            let _ = child.wait();
+        }
+    };
+    let thread = thread::Builder::new().name("simple-ipc starter".into());
+    thread.stack_size(128 * 1024).spawn(see_to_it)?;
+    Ok(outcome)
+}
+
+/// A server that is not ready yet.
+struct Process {
+    child: Child,
+    /// The other end of its standard input.
+    ready: UnixStream,
+    /// What it writes to its standard error.
+    messages: File,
+}
+
+impl Process {
+    /// How often to look whether a server that says nothing can be connected to, and whether one
+    /// whose input somebody else holds has ended.
+    const LOOK: Duration = Duration::from_millis(50);
+
+    /// A server that listens for so long and has not said that it is ready will not say it.
+    const SILENCE: Duration = Duration::from_millis(500);
+
+    fn spawn(command: &Mutex<Command>) -> io::Result<Self> {
+        let (ready, theirs) = UnixStream::pair()?;
+        ready.set_nonblocking(true)?;
+        // It is not for reading: whoever does finds the end.
+        ready.shutdown(std::net::Shutdown::Write)?;
+        let messages = unnamed_file()?;
+        let inode = rustix::fs::fstat(&theirs)?.st_ino;
+        let mut command = command.lock().unwrap_or_else(PoisonError::into_inner);
+        command
+            .env(READY, inode.to_string())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(messages.try_clone()?);
+        let child = command.spawn();
+        // The command has kept what it was given.
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        Ok(Self { child: child?, ready, messages })
+    }
+
+    /// Waits until it is ready, or will never be.
+    fn watch(&mut self, path: &Path, since: Instant, patience: Duration) -> Outcome {
+        let mut input_ended = false;
+        let mut listens_since = None;
+        loop {
+            let left = patience.saturating_sub(since.elapsed());
+            let pause = Timespec::try_from(left.min(Self::LOOK)).unwrap_or_default();
+            if input_ended {
+                thread::sleep(left.min(Self::LOOK));
+            } else {
+                let mut look = [PollFd::from_borrowed_fd(self.ready.as_fd(), PollFlags::IN)];
+                let _ = poll(&mut look, Some(&pause));
+            }
+            match (&self.ready).read(&mut [0; 16]) {
+                Ok(1..) => return Ok(()),
+                Ok(0) => input_ended = true,
+                Err(_) => {}
+            }
+            match self.child.try_wait() {
+                Ok(Some(status)) if !status.success() => return Err(self.failed(how(status))),
+                // A host that waits for all children has taken the status.
+                Err(_) if input_ended => {
+                    return Err(self.failed("it ended before it was ready".to_string()));
+                }
+                // It may have left the work to another process.
+                _ => {}
+            }
+            if Stream::connect(path).is_ok()
+                && listens_since.get_or_insert_with(Instant::now).elapsed() >= Self::SILENCE
+            {
+                return Ok(());
+            }
+            if left.is_zero() {
+                let _ = self.child.kill();
+                let cause = format!("it was not ready within {patience:?}, and was killed");
+                return Err(self.failed(cause));
+            }
+        }
+    }
+
+    fn failed(&mut self, cause: String) -> StartFailure {
+        let len = self.messages.metadata().map_or(0, |metadata| metadata.len());
+        let from = len.saturating_sub(StartFailure::LONGEST_MESSAGE);
+        let mut message = vec![];
+        if self.messages.seek(SeekFrom::Start(from)).is_ok() {
+            let _ = (&self.messages).take(len - from).read_to_end(&mut message);
+        }
+        StartFailure { cause, message: String::from_utf8_lossy(&message).trim().to_string() }
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    format!("it ended before it was ready: {status}")
+}
+
+/// A file that nobody else can find, to be appended to.
+fn unnamed_file() -> io::Result<File> {
+    loop {
+        let number = RandomState::new().build_hasher().finish();
+        let path = env::temp_dir().join(format!(".simple-ipc.{number:016x}"));
+        let mut options = File::options();
+        match options.read(true).append(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -85,7 +85,7 @@ pub(super) fn publish(
         errno => failed(errno),
     })?;
     // Who cannot have the place is told so before anything is touched.
-    examine(path, &folder, name, options)?;
+    examine(path, &folder, name, options, None)?;
     let (socket, mut private) = Private::listen(parent, &folder, options.access).map_err(failed)?;
     let stat = private.stat;
     let life = (REFUSES_WHEN_FULL || options.life_lock)
@@ -101,7 +101,7 @@ pub(super) fn publish(
                 .because("another program has held the path's .lock, as git does when it starts"),
             errno => failed(errno),
         })?;
-    let in_place = match examine(path, &folder, name, options)? {
+    let in_place = match examine(path, &folder, name, options, life.as_ref())? {
         Vacancy::Nothing => folder.move_to_free(OsStr::new(PRIVATE), name),
         Vacancy::DeadSocket => folder.move_over(OsStr::new(PRIVATE), name),
     };
@@ -237,18 +237,23 @@ enum Vacancy {
     DeadSocket,
 }
 
-/// Looks who is at `path`, which is `name` in `folder`.
+/// Looks who is at `path`, which is `name` in `folder`. This process may hold the `life` lock.
 fn examine(
     path: &Path,
     folder: &Folder,
     name: &OsStr,
     options: &BindOptions,
+    life: Option<&Life>,
 ) -> Result<Vacancy, Error> {
     let error = |kind| Error::new(Phase::Bind, path, kind);
     let failed = |errno| failed(path, errno);
     let stat = match folder.look(name) {
         Err(Errno::NOENT) => return Ok(Vacancy::Nothing),
         stat => stat.map_err(failed)?,
+    };
+    let evidence = |stat: &Stat| match life {
+        Some(life) => life.evidence_of(stat),
+        None => Life::evidence(folder, name, stat),
     };
     let invalid = |why| Err(error(ErrorKind::Endpoint(State::Invalid)).because(why));
     match FileType::from_raw_mode(stat.st_mode as _) {
@@ -266,7 +271,7 @@ fn examine(
     match state(path) {
         State::NotFound => Ok(Vacancy::Nothing),
         State::Listening => Err(error(ErrorKind::InUse)),
-        State::NotListening => match Life::evidence(folder, name, &stat).map_err(failed)? {
+        State::NotListening => match evidence(&stat).map_err(failed)? {
             Evidence::Alive => Err(error(ErrorKind::InUse)),
             Evidence::None if REFUSES_WHEN_FULL || options.life_lock => {
                 Err(error(ErrorKind::Endpoint(State::NotListening)).because(

@@ -71,19 +71,28 @@ impl Life {
         socket: &Stat,
     ) -> Result<Evidence, Errno> {
         match Self::open(folder, name, OFlags::empty()) {
-            Ok(life) => {
-                let named = life.records()?.contains(&record(socket));
-                Ok(if named { Evidence::Dead } else { Evidence::None })
-            }
+            Ok(life) => life.evidence_of(socket),
             Err(Errno::NOENT) => Ok(Evidence::None),
             Err(Errno::BUSY) => Ok(Evidence::Alive),
             Err(errno) => Err(errno),
         }
     }
 
+    /// What the file says of `socket`, while this process holds the lock.
+    pub(super) fn evidence_of(&self, socket: &Stat) -> Result<Evidence, Errno> {
+        let named = self.records()?.contains(&record(socket));
+        Ok(if named { Evidence::Dead } else { Evidence::None })
+    }
+
     /// Takes the lock for `socket`, which is about to be published as `name`.
     pub(super) fn take(folder: &Folder, name: &OsStr, socket: &Stat) -> Result<Self, Errno> {
         let life = Self::open(folder, name, OFlags::CREATE)?;
+        if let Ok(there) = folder.look(name) {
+            // Its server may not have lived to move it to the first place.
+            if life.evidence_of(&there)? == Evidence::Dead {
+                life.write(0, &record(&there))?;
+            }
+        }
         life.write(1, &record(socket))?;
         Ok(life)
     }

@@ -213,7 +213,7 @@ pub(super) struct Looks {
     /// The peer may be a task of this very thread.
     one_thread: bool,
     rested: bool,
-    among: Option<Looking>,
+    _looking: Option<Looking>,
 }
 
 impl Looks {
@@ -227,7 +227,7 @@ impl Looks {
         let is_one_thread =
             |runtime: Handle| matches!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread);
         let one_thread = Handle::try_current().is_ok_and(is_one_thread);
-        Self { left, one_thread, rested: false, among: Some(Looking::new()) }
+        Self { left, one_thread, rested: false, _looking: Some(Looking::new()) }
     }
 
     fn are_left(&self) -> bool {
@@ -241,8 +241,8 @@ impl Looks {
         }
         self.left -= 1;
         std::thread::yield_now();
-        // Giving up the task is much dearer than giving up the processor, so it is done only for
-        // somebody who may need it.
+        // Giving up the task's turn too is much dearer, so it is done only for somebody who may
+        // need it; after the last look it comes with the wait.
         if self.one_thread && self.left > 0 || Looking::count() > 1 {
             self.rested = true;
             return yield_now(cx);

@@ -165,6 +165,9 @@ impl fmt::Display for Error {
             ErrorKind::Endpoint(State::NotListening) => {
                 f.write_str("nobody is listening: the server is gone, start it again")
             }
+            ErrorKind::Endpoint(State::NotFound) if *phase == Phase::Bind => {
+                f.write_str("path not found: the folder is missing, make it first")
+            }
             ErrorKind::Endpoint(State::NotFound) => {
                 f.write_str("path not found: no server has been started there")
             }

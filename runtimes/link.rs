@@ -3,6 +3,7 @@
 
 use core::any::Any;
 use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::format;
@@ -12,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::string::String;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
 
@@ -21,7 +23,7 @@ use super::options::{ClientOptions, ServerOptions};
 use super::request::Request;
 use crate::client::{Awaiting, Delivery};
 use crate::connect::{Connecting, Next, Refusal, State};
-use crate::endpoint::Stream;
+use crate::endpoint::{self, Stream};
 use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError};
 use crate::{Error, ErrorKind, Phase, server};
 
@@ -324,44 +326,130 @@ fn is_allowed(stream: &Stream, allow: &Allow) -> io::Result<()> {
     }
 }
 
-/// Whether handlers come back soon when they are polled. Those that do are polled where
-/// connections are accepted, which saves a task; those that do not would keep everybody else from
-/// being accepted.
-#[cfg(any(feature = "smol", feature = "tokio"))]
+/// Whether something has been quick of late, so that doing it in place pays. Once it has not, it
+/// is on probation for a while.
+///
+/// Handlers that come back soon are polled where connections are accepted, which saves a task;
+/// those that do not would keep everybody else from being accepted. Clients look again for their
+/// answer before they sleep, which saves being woken; where others need the processor, offering
+/// it costs far more than that.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// How many polls must be quick before it is tried again.
-    probation: core::sync::atomic::AtomicU32,
+    /// How often it must be quick before it is trusted again.
+    probation: AtomicU32,
 }
 
-#[cfg(any(feature = "smol", feature = "tokio"))]
 impl Pace {
-    /// What a poll may take: as long as it takes to wake another thread, some times over.
+    /// As long as it takes to wake another thread, some times over.
     const QUICK: Duration = Duration::from_micros(200);
     const PROBATION: u32 = 64;
 
-    pub(crate) fn is_quick(&self) -> bool {
-        self.probation.load(core::sync::atomic::Ordering::Relaxed) == 0
+    /// Trusted only after this many times.
+    fn on_probation(times: u32) -> Self {
+        Self { probation: AtomicU32::new(times) }
     }
 
-    /// A handler was polled for `took`.
-    pub(crate) fn note(&self, took: Duration) {
-        use core::sync::atomic::Ordering::Relaxed;
+    pub(crate) fn is_quick(&self) -> bool {
+        self.probation.load(Ordering::Relaxed) == 0
+    }
 
+    /// It took so long this time.
+    pub(crate) fn note(&self, took: Duration) {
         // A note that another thread overwrites is no loss.
-        match self.probation.load(Relaxed) {
-            _ if took > Self::QUICK => self.probation.store(Self::PROBATION, Relaxed),
+        match self.probation.load(Ordering::Relaxed) {
+            _ if took > Self::QUICK => self.probation.store(Self::PROBATION, Ordering::Relaxed),
             0 => {}
-            left => self.probation.store(left - 1, Relaxed),
+            left => self.probation.store(left - 1, Ordering::Relaxed),
         }
     }
 }
 
-/// What a handler's failure is reported as.
+/// How eagerly a client's exchanges look for their answers. Its clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Eagerness {
+    looks: u8,
+    pace: Arc<Pace>,
+}
+
+impl Eagerness {
+    /// Until a server on another processor can have been woken and have answered.
+    const LOOKS: u8 = 24;
+
+    pub(crate) fn new() -> Self {
+        // With one processor, one look lets the server have it.
+        let looks = if endpoint::has_more_processors() { Self::LOOKS } else { 1 };
+        // The first exchange may be the only one, and nothing is known yet of how busy the
+        // processors are.
+        Self { looks, pace: Arc::new(Pace::on_probation(1)) }
+    }
+
+    /// The looks of one more exchange.
+    pub(crate) fn look(&self) -> Looking {
+        if self.pace.is_quick() {
+            return Looking { left: self.looks, pace: Some((self.pace.clone(), Instant::now())) };
+        }
+        self.pace.note(Duration::ZERO);
+        Looking::default()
+    }
+}
+
+/// The looks of one exchange, before it sleeps until the answer comes.
+#[derive(Debug, Default)]
+pub(crate) struct Looking {
+    left: u8,
+    pace: Option<(Arc<Pace>, Instant)>,
+}
+
+impl Looking {
+    /// Offers the processor to the server, before a look.
+    pub(crate) fn offer(&self) {
+        if self.left > 0 {
+            thread::yield_now();
+        }
+    }
+
+    /// A look found nothing: whether to look again.
+    pub(crate) fn again(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if let Some((pace, since)) = &self.pace {
+            let took = since.elapsed();
+            if took > Pace::QUICK {
+                pace.note(took);
+                *self = Self::default();
+            }
+        }
+        self.left > 0
+    }
+
+    /// How many looks are left.
+    #[cfg(any(feature = "smol", feature = "tokio"))]
+    pub(crate) fn left(&self) -> u8 {
+        self.left
+    }
+}
+
+/// How often a server looks again whether a client that has just connected speaks, before it
+/// leaves it to those that wait. Each time it offers the processor, so that a client on the same
+/// one can speak; so only while no other client needs it.
+pub(crate) const GRACE: usize = 2;
+
+/// What a handler's failure is reported as: what went wrong with the connection as it was, and
+/// anything else as the cause of an aborted exchange.
 pub(crate) fn handler_failed(
     serving: &Serving,
     why: impl Into<Box<dyn core::error::Error + Send + Sync>>,
 ) -> Error {
+    let why = match why.into().downcast::<Error>() {
+        Ok(error) => return *error,
+        Err(why) => why,
+    };
+    let why = match why.downcast::<io::Error>() {
+        Ok(error) => match error.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(error) => error.into(),
+        },
+        Err(why) => why,
+    };
     serving.error(Phase::Handle, ErrorKind::Aborted).because(why)
 }
 

@@ -418,9 +418,7 @@ impl Lifecycle {
                 Some(first.heard.saturating_add(limit?))
             });
         let due = match self.phase {
-            Phase::Serving => {
-                overdue.chain(self.next_check()).chain(self.idle_end()).min()
-            }
+            Phase::Serving => overdue.chain(self.next_check()).chain(self.idle_end()).min(),
             Phase::Stopping(_) => Some(now),
             Phase::Draining { until, .. } => {
                 let silent = self.lists[List::Silent as usize].first != NONE;

@@ -51,7 +51,8 @@ impl PipeName {
             Some(Verbatim::Drive) => 4,
             None => 0,
         };
-        if !has_drive(path, from) && !(path.len() > from && is_slash(path[from])) {
+        let is_rooted = path.len() > from && is_slash(path[from]);
+        if !is_rooted && !has_drive(path, from) {
             return Err(PipeNameError::NotAbsolute);
         }
         Self::build(path, from, false)

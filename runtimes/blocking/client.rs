@@ -11,7 +11,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{self, Done, Incoming, Outgoing, Sending};
-use crate::runtimes::link::{Attempt, Attempts, Exchange, awaiting};
+use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, Looking, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -26,15 +26,13 @@ use crate::runtimes::options::{ClientOptions, client_setters};
 #[derive(Clone, Debug)]
 pub struct Client {
     options: ClientOptions,
-    /// There is another processor on which the server can be at work, so looking again a few
-    /// times may get the answer sooner than sleeping and being woken.
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Client {
     /// A client of the server at `path`. A relative path is made absolute now.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { options: ClientOptions::new(path.as_ref()), eager: endpoint::has_more_processors() }
+        Self { options: ClientOptions::new(path.as_ref()), eagerness: Eagerness::new() }
     }
 
     client_setters!();
@@ -85,7 +83,7 @@ impl Client {
 
     fn connected(&self, stream: Stream, attempts: &Attempts<'_>) -> Connection {
         let exchange = Exchange::new(attempts);
-        Connection(Arc::new(Link { stream, exchange, eager: self.eager }))
+        Connection(Arc::new(Link { stream, exchange, eagerness: self.eagerness.clone() }))
     }
 
     /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
@@ -349,13 +347,10 @@ impl Read for Answer {
 struct Link {
     stream: Stream,
     exchange: Exchange,
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Link {
-    /// How often to look again before sleeping.
-    const LOOKS: usize = 24;
-
     fn outgoing(&self) -> Outgoing<client::Answer> {
         client::stream_limited(self.exchange.answer_limit())
     }
@@ -396,21 +391,21 @@ impl Link {
         incoming: &Incoming<Done>,
         mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Result<usize, Error> {
-        let mut looks = if self.eager { Self::LOOKS } else { 1 };
+        let what = awaiting(incoming);
+        let mut looking = match what {
+            Awaiting::Answer => self.eagerness.look(),
+            Awaiting::Room | Awaiting::Rest => Looking::default(),
+        };
         loop {
             // The server has hardly begun: let it have the processor first.
-            if !incoming.has_begun() && looks > 0 {
-                thread::yield_now();
-            }
+            looking.offer();
             match receive(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result.map_err(|error| self.exchange.receive_failed(error)),
             }
-            if looks > 0 {
-                looks -= 1;
+            if looking.again() {
                 continue;
             }
-            let what = awaiting(incoming);
             let limit = self.exchange.limit(what);
             match (self.stream.wait_readable(limit), limit) {
                 (Ok(false), Some(limit)) => return Err(self.exchange.late(what, limit, 0)),

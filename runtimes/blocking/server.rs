@@ -22,7 +22,7 @@ use std::vec::Vec;
 use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
-use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{Arriving, GRACE, Progress, Serving, handler_failed, handler_panicked};
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
 use crate::{Error, ErrorKind, Phase, lifecycle};
@@ -560,11 +560,6 @@ impl State {
 }
 
 impl Shared {
-    /// How often a worker looks again whether a client that has just connected speaks, before it
-    /// leaves it to the keeper. Each time it offers the processor, so that a client on the same
-    /// one can speak.
-    const LOOKS: usize = 2;
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // What panics is the user's code, and that runs without the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -682,7 +677,7 @@ impl Shared {
         let alone = self.at_work.fetch_add(1, Ordering::Relaxed) == 0;
         let mut arriving = Arriving::new(&self.options, self.streaming);
         let mut progress = arriving.receive(&stream, &self.serving);
-        for _ in 0..if alone { Self::LOOKS } else { 0 } {
+        for _ in 0..if alone { GRACE } else { 0 } {
             if !matches!(progress, Progress::Pending) {
                 break;
             }

@@ -27,12 +27,12 @@ mod windows;
 pub use activation::{Activated, activated};
 #[cfg(unix)]
 pub use folder::runtime_folder;
+#[cfg(unix)]
+pub(crate) use start::is_called_for;
 #[cfg(all(unix, feature = "blocking"))]
 pub(crate) use start::start_and_connect;
 #[cfg(all(unix, any(feature = "smol", feature = "tokio")))]
 pub(crate) use start::start_and_connect_in_background;
-#[cfg(unix)]
-pub(crate) use start::is_called_for;
 #[cfg(unix)]
 pub use start::{StartFailure, Starter, announce_ready};
 

@@ -244,6 +244,7 @@ pub(crate) fn start_and_connect_in_background(
 
 /// A connection that is to be.
 #[derive(Debug)]
+#[allow(clippy::type_complexity, reason = "the two halves have no other use")]
 pub(crate) struct Connected(Arc<Mutex<(Option<Result<Stream, Error>>, Option<Waker>)>>);
 
 impl Future for Connected {

@@ -19,7 +19,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint;
 use crate::exchange::{Done, Incoming, Interrupted, MessageError, Outgoing};
-use crate::runtimes::link::{Attempt, Attempts, Exchange, awaiting};
+use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -36,15 +36,13 @@ use crate::runtimes::options::{ClientOptions, client_setters};
 #[derive(Clone, Debug)]
 pub struct Client {
     options: ClientOptions,
-    /// There is another processor on which the server can be at work, so looking again a few
-    /// times may get the answer sooner than sleeping and being woken.
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Client {
     /// A client of the server at `path`. A relative path is made absolute now.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { options: ClientOptions::new(path.as_ref()), eager: endpoint::has_more_processors() }
+        Self { options: ClientOptions::new(path.as_ref()), eagerness: Eagerness::new() }
     }
 
     client_setters!();
@@ -112,7 +110,7 @@ impl Client {
     fn connected(&self, stream: endpoint::Stream, attempts: &Attempts<'_>) -> Connection {
         let exchange = Exchange::new(attempts);
         let socket = Socket::new(Arc::new(stream));
-        Connection(Arc::new(Link { socket, exchange, eager: self.eager }))
+        Connection(Arc::new(Link { socket, exchange, eagerness: self.eagerness.clone() }))
     }
 
     /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
@@ -345,7 +343,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(link: Arc<Link>, incoming: Incoming<Done>) -> Self {
-        let wait = Wait::looking(if link.eager { Link::LOOKS } else { 1 });
+        let wait = Wait::looking(link.eagerness.look());
         Self { link, inlet: Inlet::new(incoming, wait) }
     }
 
@@ -395,13 +393,10 @@ impl AsyncRead for Answer {
 struct Link {
     socket: Socket,
     exchange: Exchange,
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Link {
-    /// How often to look again before sleeping.
-    const LOOKS: u8 = 24;
-
     fn outgoing(&self) -> Outgoing<client::Answer> {
         client::stream_limited(self.exchange.answer_limit())
     }

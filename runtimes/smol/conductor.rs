@@ -16,6 +16,7 @@ use crate::Error;
 use crate::Phase;
 use crate::endpoint::{Accepted, Listener};
 use crate::lifecycle::Action;
+use crate::runtimes::link::GRACE;
 
 /// Accepts, and starts a task with `start` for every connection that is not done with at once.
 pub(super) struct Conductor<K: Handle, S> {
@@ -50,10 +51,6 @@ impl Drop for Announce {
 }
 
 impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
-    /// How often to look again whether a client that has just connected speaks, before it is
-    /// left alone.
-    const LOOKS: usize = 2;
-
     /// How long a line of clients is remembered, in exchanges.
     const CROWD: u32 = 2;
 
@@ -140,7 +137,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         match accepted {
             Accepted::Stream(stream) => {
                 self.accepted += 1;
-                let looks = if self.crowded == 0 { Self::LOOKS } else { 0 };
+                let looks = if self.crowded == 0 { GRACE } else { 0 };
                 if let Some(connection) = Connection::new(&self.service, stream, looks, cx) {
                     self.serve(connection, cx);
                 }

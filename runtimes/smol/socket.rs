@@ -5,12 +5,12 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use ::smol::Timer;
 
 use super::system::Async;
 use crate::endpoint::Stream;
+use crate::runtimes::link::Looking;
 
 /// A connection that is registered with the reactor when it first has to wait. Most never have
 /// to.
@@ -42,9 +42,8 @@ pub(super) struct Wait {
     asked: bool,
     /// There only while waiting.
     deadline: Option<(Timer, Duration)>,
-    /// How often to look before asking the reactor, each time after other threads had the
-    /// processor.
-    looks: u8,
+    /// Looking before the reactor is asked.
+    looking: Looking,
 }
 
 impl Socket {
@@ -97,19 +96,16 @@ impl Socket {
     ) -> Poll<Result<usize, Trouble>> {
         loop {
             if !wait.asked {
-                if wait.looks > 0 {
-                    thread::yield_now();
-                }
+                wait.looking.offer();
                 match transfer(&self.stream) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        wait.looks = 0;
+                        wait.looking = Looking::default();
                         return Poll::Ready(result.map_err(Trouble::Io));
                     }
                 }
-                wait.looks = wait.looks.saturating_sub(1);
-                if wait.looks > 0 {
-                    if wait.looks % Wait::LOOKS_IN_A_ROW == 0 {
+                if wait.looking.again() {
+                    if wait.looking.left() % Wait::LOOKS_IN_A_ROW == 0 {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -138,9 +134,9 @@ impl Wait {
     /// Then the executor's other tasks have a turn.
     const LOOKS_IN_A_ROW: u8 = 4;
 
-    /// One that looks this often before it asks the reactor the first time.
-    pub(super) fn looking(looks: u8) -> Self {
-        Self { looks, ..Self::default() }
+    /// One that looks before it asks the reactor the first time.
+    pub(super) fn looking(looking: Looking) -> Self {
+        Self { looking, ..Self::default() }
     }
 
     /// Ready when the time is up.

@@ -18,7 +18,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{Done, Incoming, Interrupted, Outgoing};
-use crate::runtimes::link::{Attempt, Attempts, Exchange, awaiting};
+use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 use crate::{Error, ErrorKind, Phase};
 
@@ -40,15 +40,13 @@ use crate::{Error, ErrorKind, Phase};
 #[derive(Clone, Debug)]
 pub struct Client {
     options: ClientOptions,
-    /// There is another processor on which the server can be at work, so looking again a few
-    /// times may get the answer sooner than sleeping and being woken.
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Client {
     /// A client of the server at `path`. A relative path is made absolute now.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { options: ClientOptions::new(path.as_ref()), eager: endpoint::has_more_processors() }
+        Self { options: ClientOptions::new(path.as_ref()), eagerness: Eagerness::new() }
     }
 
     client_setters!();
@@ -122,7 +120,7 @@ impl Client {
     fn connected(&self, stream: endpoint::Stream, attempts: &Attempts<'_>) -> Connection {
         let exchange = Exchange::new(attempts);
         let socket = Socket::reading_last(stream);
-        Connection(Arc::new(Link { socket, exchange, eager: self.eager }))
+        Connection(Arc::new(Link { socket, exchange, eagerness: self.eagerness.clone() }))
     }
 
     /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
@@ -351,7 +349,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(link: Arc<Link>, incoming: Incoming<Done>) -> Self {
-        let wait = Wait::with_looks(Looks::new(link.eager));
+        let wait = Wait::with_looks(Looks::new(link.eagerness.look()));
         Self { link, incoming, wait }
     }
 
@@ -447,7 +445,7 @@ impl AsyncRead for Answer {
 struct Link {
     socket: Socket,
     exchange: Exchange,
-    eager: bool,
+    eagerness: Eagerness,
 }
 
 impl Link {

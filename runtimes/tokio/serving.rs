@@ -29,7 +29,9 @@ use super::exchange::{Finished, Link};
 use super::system::{self, AsyncFd};
 use crate::endpoint::{Accepted, Listener, Stream};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
-use crate::runtimes::link::{Arriving, Pace, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{
+    Arriving, GRACE, Pace, Progress, Serving, handler_failed, handler_panicked,
+};
 use crate::runtimes::options::ServerOptions;
 use crate::{Error, Phase};
 
@@ -162,11 +164,6 @@ impl State {
 }
 
 impl Shared {
-    /// How often the accepting task looks again whether a client that has just connected speaks,
-    /// before it leaves it to a task of its own. Each time it offers the processor, so that a
-    /// client on the same one can speak.
-    const LOOKS: usize = 2;
-
     /// So many connections are accepted before other tasks have a turn.
     const ROUND: usize = 32;
 
@@ -316,7 +313,7 @@ impl Shared {
         let mut arriving = Arriving::new(&self.options, self.streaming);
         let mut progress = arriving.receive(&stream, &self.serving);
         // Offering the processor pays only while no other client needs it.
-        let looks = if alone { Self::LOOKS } else { 0 };
+        let looks = if alone { GRACE } else { 0 };
         for _ in 0..looks {
             if !matches!(progress, Progress::Pending) || system::is_readable(&self.listener) {
                 break;

@@ -2,7 +2,6 @@
 
 use core::future::Future as _;
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
@@ -16,6 +15,7 @@ use ::tokio::time::Sleep;
 use super::system::{AsyncFd, watch};
 use crate::endpoint::Stream;
 use crate::exchange::Sending;
+use crate::runtimes::link::Looking;
 
 /// A connection, which the runtime watches from the first time that it must wait.
 #[derive(Debug)]
@@ -209,68 +209,40 @@ impl Wait {
 /// Looking again a few times before sleeping.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    left: u8,
+    looking: Looking,
     /// The peer may be a task of this very thread.
     one_thread: bool,
     rested: bool,
-    _looking: Option<Looking>,
 }
 
 impl Looks {
-    /// How often: until a peer on another processor can have been woken.
-    const LOOKS: u8 = 24;
+    /// Then the runtime's other tasks have a turn.
+    const IN_A_ROW: u8 = 4;
 
-    /// For this runtime. `eager`: there is another processor on which the peer can be at work.
-    pub(super) fn new(eager: bool) -> Self {
-        // Without another processor a single look lets the peer have this one.
-        let left = if eager { Self::LOOKS } else { 1 };
+    pub(super) fn new(looking: Looking) -> Self {
         let is_one_thread =
             |runtime: Handle| matches!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread);
         let one_thread = Handle::try_current().is_ok_and(is_one_thread);
-        Self { left, one_thread, rested: false, _looking: Some(Looking::new()) }
+        Self { looking, one_thread, rested: false }
     }
 
     fn are_left(&self) -> bool {
-        self.left > 0
+        self.looking.left() > 0
     }
 
     /// Lets others have the processor before the next look.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.left == 0 || core::mem::take(&mut self.rested) {
+        if !self.are_left() || core::mem::take(&mut self.rested) {
             return Poll::Ready(());
         }
-        self.left -= 1;
-        std::thread::yield_now();
-        // Giving up the task's turn too is much dearer, so it is done only for somebody who may
-        // need it; after the last look it comes with the wait.
-        if self.one_thread && self.left > 0 || Looking::count() > 1 {
+        self.looking.offer();
+        // Giving up the task's turn too is much dearer, so it is done where somebody surely needs
+        // it, and now and then elsewhere; after the last look it comes with the wait.
+        if self.looking.again() && (self.one_thread || self.looking.left() % Self::IN_A_ROW == 0) {
             self.rested = true;
             return yield_now(cx);
         }
         Poll::Ready(())
-    }
-}
-
-/// One of those that look, in this process.
-#[derive(Debug)]
-struct Looking;
-
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
-
-impl Looking {
-    fn new() -> Self {
-        LOOKING.fetch_add(1, Ordering::Relaxed);
-        Self
-    }
-
-    fn count() -> usize {
-        LOOKING.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Looking {
-    fn drop(&mut self) {
-        LOOKING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

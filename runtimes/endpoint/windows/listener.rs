@@ -300,7 +300,7 @@ impl Listener {
     fn listen(&self, slots: &mut Slots) -> io::Result<()> {
         let mut failure = None;
         for index in 0..INSTANCES {
-            // It is not there yet, or its client came and went: the next one.
+            // It is not there yet, or of no use: the next one.
             while self.hear(slots, index).is_err() {
                 slots.instances[index] = None;
                 match self.create() {

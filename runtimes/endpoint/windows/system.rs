@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_INSUFFICIENT_BUFFER, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_OPERATION_ABORTED,
-    ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE, INVALID_HANDLE_VALUE, LocalFree, WAIT_FAILED,
-    WAIT_OBJECT_0, WAIT_TIMEOUT,
+    ERROR_INSUFFICIENT_BUFFER, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA,
+    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE, INVALID_HANDLE_VALUE,
+    LocalFree, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
@@ -390,7 +390,8 @@ impl Pipe {
             unsafe { ConnectNamedPipe(self.handle(), overlapped) }
         });
         match started {
-            Err(error) if code(&error) == ERROR_PIPE_CONNECTED => Ok(None),
+            // It may have left since; what it has sent is there all the same.
+            Err(error) if matches!(code(&error), ERROR_PIPE_CONNECTED | ERROR_NO_DATA) => Ok(None),
             result => result.map(Some),
         }
     }

@@ -248,7 +248,14 @@ impl Shared {
                     }
                     Accepted::Failed(error) => return self.fail(error),
                 }
-                if !system::is_readable(&self.listener) {
+                let mut is_next_there = system::is_readable(&self.listener);
+                if alone && !is_next_there {
+                    // It may be about to come, on this processor: letting it costs much less
+                    // than asking the reactor.
+                    thread::yield_now();
+                    is_next_there = system::is_readable(&self.listener);
+                }
+                if !is_next_there {
                     // An event that came since `ready` is not cleared by this.
                     ready.clear_ready();
                     break;

@@ -14,20 +14,26 @@
 //!
 //! No test waits by sleeping for what can be signalled, and time decides nothing, except that
 //! nothing may take for ever.
-#![cfg(unix)]
+//!
+//! On Windows the runtimes are tried with each other; `windows_pipes` tries bare bytes there.
+#![cfg(any(unix, windows))]
 #![cfg(any(feature = "blocking", feature = "smol", feature = "tokio"))]
+#![cfg_attr(windows, allow(dead_code, unused_macros, reason = "bare bytes go through sockets"))]
 #![allow(non_snake_case, reason = "a pairing's name joins two names")]
 
 #[path = "conformance/adapters/mod.rs"]
 mod adapters;
+#[cfg(unix)]
 #[path = "conformance/answers.rs"]
 mod answers;
 #[path = "conformance/app.rs"]
 mod app;
 #[path = "conformance/bounds.rs"]
 mod bounds;
+#[cfg(unix)]
 #[path = "conformance/connecting.rs"]
 mod connecting;
+#[cfg(unix)]
 #[path = "conformance/deadlines.rs"]
 mod deadlines;
 #[path = "conformance/descriptors.rs"]
@@ -36,6 +42,7 @@ mod descriptors;
 mod endings;
 #[path = "conformance/exchanges.rs"]
 mod exchanges;
+#[cfg(unix)]
 #[path = "conformance/requests.rs"]
 mod requests;
 #[path = "conformance/seam.rs"]
@@ -215,6 +222,7 @@ macro_rules! requests {
 }
 
 /// An event loop, under bare bytes.
+#[cfg(unix)]
 mod event_loop_server {
     use super::*;
 
@@ -303,6 +311,7 @@ macro_rules! client {
 /// Every client with this server.
 macro_rules! with_every_client {
     ($pairing:ident, $server:ty: $raw:ident $blocking:ident $smol:ident $tokio:ident) => {
+        #[cfg(unix)]
         $pairing!($raw, $server, raw::Client);
         #[cfg(feature = "blocking")]
         $pairing!($blocking, $server, blocking::Client);
@@ -313,6 +322,7 @@ macro_rules! with_every_client {
     };
 }
 
+#[cfg(unix)]
 with_every_client! { event_loop_pairing, event_loop::Server:
     raw_client__event_loop
     blocking_client__event_loop
@@ -348,17 +358,17 @@ with_every_client! { pairing, tokio::Server<tokio::MultiThread>:
     tokio_client__tokio_multi_thread_server
 }
 
-#[cfg(feature = "blocking")]
+#[cfg(all(unix, feature = "blocking"))]
 client!(blocking_client, blocking::Client);
-#[cfg(feature = "blocking")]
+#[cfg(all(unix, feature = "blocking"))]
 server!(blocking_server, blocking::Server);
-#[cfg(feature = "smol")]
+#[cfg(all(unix, feature = "smol"))]
 client!(smol_client, smol::Client);
-#[cfg(feature = "smol")]
+#[cfg(all(unix, feature = "smol"))]
 server!(smol_server, smol::Server);
-#[cfg(feature = "tokio")]
+#[cfg(all(unix, feature = "tokio"))]
 client!(tokio_client, tokio::Client);
-#[cfg(feature = "tokio")]
+#[cfg(all(unix, feature = "tokio"))]
 server!(tokio_current_thread_server, tokio::Server<tokio::CurrentThread>);
-#[cfg(feature = "tokio")]
+#[cfg(all(unix, feature = "tokio"))]
 server!(tokio_multi_thread_server, tokio::Server<tokio::MultiThread>);

@@ -8,14 +8,16 @@
 //! The loop is in `server.rs`. It answers `ping` with `pong`, `quit` by ending, an empty
 //! request by hanging up, and everything else with itself.
 
+#[cfg(unix)]
 mod server;
 
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-
-use server::{Answer, Server};
-
+#[cfg(unix)]
 fn main() -> std::io::Result<()> {
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    use server::{Answer, Server};
+
     let path = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "loop.ipc".into()));
     // Taking over from a dead server is the runtimes' business; here an old path is an error.
     let listener = UnixListener::bind(&path)?;
@@ -29,4 +31,9 @@ fn main() -> std::io::Result<()> {
     });
     std::fs::remove_file(&path)?;
     outcome
+}
+
+#[cfg(not(unix))]
+fn main() {
+    eprintln!("this example is about Unix sockets");
 }

@@ -1,6 +1,5 @@
 //! Exchanges and servers that end in every other way.
 
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -162,64 +161,56 @@ pub fn requests_beyond_the_exchanges_wait_and_are_served<S: Server, C: Client>()
     let settings = ServerSettings { exchanges: Some(2), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     let client: C = served.client();
-    // One sort of client has connected before all places are taken, the other connects later.
-    let early: Vec<_> = (0..4).map(|_| client.connect().unwrap()).collect();
-    assert_eq!(client.call(b"ping").unwrap(), b"pong");
-    let holders: Vec<_> = ["1", "2"]
-        .map(|n| client.connect().unwrap().send(format!("do open {n}; wait on").as_bytes()))
-        .into_iter()
-        .collect();
+    // Some have connected before all places are taken, and speak only then.
+    let early: Vec<_> = (0..8).map(|_| client.connect().unwrap()).collect();
+    served.assert_alive();
+    let holders = ["1", "2"].map(|n| {
+        client.connect().unwrap().send(format!("do open {n}; wait on").as_bytes()).unwrap()
+    });
     served.app.reached("1");
     served.app.reached("2");
-    let late: Vec<_> = (0..4).map(|_| client.connect().unwrap()).collect();
+    // The others connect only then.
+    let late: Vec<_> = (0..8).map(|_| client.connect().unwrap()).collect();
     let waiting: Vec<_> = early
         .into_iter()
         .chain(late)
-        .map(|connection| connection.send(b"do open ran; write ok").unwrap())
+        .map(|waiting| waiting.send(b"do write ok").unwrap())
         .collect();
-    assert!(!served.app.gate("ran").is_open(), "only two exchanges at once");
     served.app.open("on");
     for holder in holders {
-        assert_eq!(holder.unwrap().read_all().unwrap(), b"");
+        assert_eq!(holder.read_all().unwrap(), b"");
     }
     for answer in waiting {
         assert_eq!(answer.read_all().unwrap(), b"ok");
     }
+    assert_eq!(served.app.most_at_once(), 2);
     served.end();
 }
 
+/// However they come, and with more to do than they can in one go.
 pub fn never_more_exchanges_at_once_than_allowed<S: Server, C: Client>() {
-    let settings = ServerSettings { exchanges: Some(1), ..Default::default() };
+    let settings = ServerSettings { exchanges: Some(3), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     let client: C = served.client();
-    let (said, heard) = channel();
     thread::scope(|scope| {
-        for n in 0..6 {
-            let (client, said) = (&client, said.clone());
-            let request = format!("do left; open in{n}; wait on{n}; left");
-            scope.spawn(move || {
-                client.call(request.as_bytes()).unwrap();
-                said.send(n).unwrap();
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for round in 0..4 {
+                    let mut request = client.connect().unwrap().request();
+                    if round % 2 == 0 {
+                        request.write(b"do ").unwrap();
+                        request.flush().unwrap();
+                        request.write(b"bytes 300000").unwrap();
+                    } else {
+                        request.write(b"do bytes 300000").unwrap();
+                    }
+                    let answer = request.finish().unwrap().read_all().unwrap();
+                    assert_same(&answer, &pattern(300_000));
+                }
             });
-        }
-        let mut open: Vec<_> = (0..6).collect();
-        while !open.is_empty() {
-            assert_eq!(served.app.hear(), b"there");
-            eventually("one is in", || {
-                open.iter().any(|n| served.app.gate(&format!("in{n}")).is_open())
-            });
-            let inside: Vec<_> = open
-                .iter()
-                .copied()
-                .filter(|n| served.app.gate(&format!("in{n}")).is_open())
-                .collect();
-            assert_eq!(inside.len(), 1, "at once: {inside:?}");
-            open.retain(|n| *n != inside[0]);
-            served.app.open(&format!("on{}", inside[0]));
-            assert_eq!(served.app.hear(), b"there");
-            assert_eq!(heard.recv().unwrap(), inside[0]);
         }
     });
+    assert!(served.app.most_at_once() <= 3, "{} at once", served.app.most_at_once());
     served.end();
 }
 
@@ -231,8 +222,7 @@ pub fn quit_lets_others_end<S: Server, C: Client>() {
     served.app.reached("in");
     assert_eq!(client.call(b"do write bye; quit").unwrap(), b"bye");
     eventually("the path goes", || !served.path().exists());
-    let error = client.call(b"ping").unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Endpoint(State::NotFound), "{error:?}");
+    assert_gone(&client);
     served.app.open("on");
     assert_eq!(other.read_all().unwrap(), b"done");
     served.ended(Reason::Quit);
@@ -250,15 +240,23 @@ pub fn stop_while_busy<S: Server, C: Client>() {
     served.running.stop();
     served.running.stop();
     eventually("the path goes", || !served.path().exists());
-    let error = client.call(b"ping").unwrap_err();
-    assert_eq!(
-        (error.phase, error.kind, error.delivery),
-        (Phase::Connect, ErrorKind::Endpoint(State::NotFound), Some(Delivery::NotDelivered))
-    );
+    assert_gone(&client);
     served.app.open("on");
     busy.expect(&pattern(1_000_000));
     assert_eq!(busy.read_all().unwrap(), b"z");
     served.ended(Reason::Asked);
+}
+
+/// A server that drains is not found by newcomers. (The name of a pipe stays as long as one of its
+/// connections, so on Windows they wait for it, busy as it is.)
+fn assert_gone(client: &impl Client) {
+    if cfg!(unix) {
+        let error = client.call(b"ping").unwrap_err();
+        assert_eq!(
+            (error.phase, error.kind, error.delivery),
+            (Phase::Connect, ErrorKind::Endpoint(State::NotFound), Some(Delivery::NotDelivered))
+        );
+    }
 }
 
 /// Who connected before the server was stopped is served, if the request comes in time.

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "blocking")]
 pub mod blocking;
+#[cfg(unix)]
 pub mod event_loop;
 pub mod raw;
 #[cfg(feature = "smol")]
@@ -158,6 +159,7 @@ macro_rules! perform {
             mut request: Option<runtime::RequestReader>,
             mut reply: runtime::Reply,
         ) -> Result<runtime::Finished, Box<dyn std::error::Error + Send + Sync>> {
+            let _inside = app.enter();
             for step in steps {
                 match step {
                     Step::Write(bytes) => reply.write_all(&bytes)$($await)*?,

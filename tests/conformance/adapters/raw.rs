@@ -2,7 +2,6 @@
 //! the library's opinion of itself.
 
 use std::io::{self, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use simple_ipc::connect::State;
 use simple_ipc::{ErrorKind, Phase};
 
 use crate::seam::{self, ClientSettings, Failure};
-use crate::wire::{Flaw, Reader, frame, packets};
+use crate::wire::{Flaw, Reader, Stream, frame, packets};
 
 /// Of all settings it has only the limit on sending; otherwise it waits for ever.
 #[derive(Clone)]
@@ -34,7 +33,7 @@ fn not_sent(error: io::Error) -> Failure {
 }
 
 impl seam::Client for Client {
-    type Connection = UnixStream;
+    type Connection = Stream;
 
     fn new(path: &Path, settings: ClientSettings) -> Self {
         Self { path: path.into(), send: settings.send }
@@ -50,7 +49,7 @@ impl seam::Client for Client {
     }
 
     fn connect(&self) -> Result<Self::Connection, Failure> {
-        let connected = UnixStream::connect(&self.path).and_then(|stream| {
+        let connected = Stream::connect(&self.path).and_then(|stream| {
             stream.set_write_timeout(self.send)?;
             Ok(stream)
         });
@@ -66,7 +65,7 @@ impl seam::Client for Client {
     }
 }
 
-impl seam::Connection for UnixStream {
+impl seam::Connection for Stream {
     type Request = Self;
     type Answer = Reader<Self>;
 
@@ -80,7 +79,7 @@ impl seam::Connection for UnixStream {
     }
 }
 
-impl seam::Writer for UnixStream {
+impl seam::Writer for Stream {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.write_all(&packets(bytes)).map_err(not_sent)
     }
@@ -90,7 +89,7 @@ impl seam::Writer for UnixStream {
     }
 }
 
-impl seam::RequestWriter for UnixStream {
+impl seam::RequestWriter for Stream {
     type Rest = Self;
     type Answer = Reader<Self>;
 
@@ -105,13 +104,13 @@ impl seam::RequestWriter for UnixStream {
     }
 }
 
-impl seam::Rest for UnixStream {
+impl seam::Rest for Stream {
     fn finish(mut self) -> Result<(), Failure> {
         self.write_all(b"0000").map_err(not_sent)
     }
 }
 
-impl seam::Answer for Reader<UnixStream> {
+impl seam::Answer for Reader<Stream> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         self.read(buffer).map_err(cut)
     }

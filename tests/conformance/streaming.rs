@@ -137,7 +137,7 @@ pub fn an_abandoned_request_is_an_error<S: StreamingServer, C: Client>() {
     assert_eq!(served.app.hear(), b"abc");
     drop(request);
     served.reported_one(|report| {
-        report.phase == Phase::Handle && report.text.contains("hung up inside its message")
+        report.phase == Phase::Receive && report.text.contains("hung up inside its message")
     });
     served.end();
 }
@@ -149,7 +149,7 @@ pub fn what_is_no_message_is_an_error<S: StreamingServer, C: Client>() {
         assert_eq!(served.app.hear(), b"abc");
         raw.write_all(flaw.as_bytes()).unwrap();
         assert_eq!(crate::wire::read_to_end(&mut raw), b"");
-        served.reported_one(|report| report.phase == Phase::Handle && report.text.contains(says));
+        served.reported_one(|report| report.phase == Phase::Receive && report.text.contains(says));
     }
     assert_eq!(served.app.handled(), 3);
     let answer = served.client::<C>().call(b"abcdef").unwrap();

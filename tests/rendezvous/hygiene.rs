@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use simple_ipc::connect::State;
 use simple_ipc::blocking::Server;
 use simple_ipc::endpoint::{self, BindOptions, Starter};
 
@@ -50,7 +51,7 @@ pub(crate) fn count() {
 
     flat("path not found", repeats, || assert!(client(&path).call("x").is_err()));
     flat("long path not found", repeats, || assert!(client(&long).call("x").is_err()));
-    flat("state", repeats, || drop(endpoint::state(&path)));
+    flat("state", repeats, || assert_eq!(endpoint::state(&path), State::NotFound));
     flat("bind and drop", repeats, || drop(Server::bind(&path).unwrap()));
     flat("bind a long path", repeats, || drop(Server::bind(&long).unwrap()));
     let options = BindOptions::new().republish(true).life_lock(true);

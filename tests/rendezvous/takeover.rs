@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use simple_ipc::blocking::Server;
@@ -192,7 +192,7 @@ fn a_server_with_a_full_backlog_is_busy_for_clients_and_alive_for_servers() {
     let listener = UnixListener::bind(&path).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let waiting: Vec<_> =
-        (0..8).map_while(|_| client(&path).wait_if_busy(0 * MS).connect().ok()).collect();
+        (0..8).map_while(|_| client(&path).wait_if_busy(Duration::ZERO).connect().ok()).collect();
     assert!(waiting.len() < 8, "the backlog is never full");
     assert_kind(client(&path).wait_if_busy(50 * MS).call("x"), ErrorKind::Busy);
     assert_kind(Server::bind(&path), ErrorKind::InUse);

@@ -14,6 +14,7 @@ fn attempts(patience: Patience, seed: u64, refusal: Refusal, cost: Duration) -> 
     let mut connecting = Connecting::new(patience, seed);
     let mut begun = vec![Duration::ZERO];
     loop {
+        assert!(begun.len() < 100_000, "it never gives up");
         let now = begun[begun.len() - 1] + cost;
         match connecting.refused(refusal, now) {
             Next::RetryAfter(pause) => begun.push(now + pause),

@@ -100,6 +100,9 @@ struct Shared {
     script: &'static str,
     gates: Mutex<HashMap<String, Gate>>,
     handled: AtomicUsize,
+    /// Handlers at work, and the most of them at any time.
+    inside: AtomicUsize,
+    most_inside: AtomicUsize,
     /// What handlers left behind.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
     tell: Sender<Vec<u8>>,
@@ -114,6 +117,8 @@ impl App {
             script,
             gates: Mutex::default(),
             handled: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            most_inside: AtomicUsize::new(0),
             kept: Mutex::default(),
             tell,
             told: Mutex::new(told),
@@ -150,6 +155,18 @@ impl App {
     /// How many requests have reached a handler.
     pub fn handled(&self) -> usize {
         self.0.handled.load(Ordering::SeqCst)
+    }
+
+    /// A handler is at work as long as it holds this.
+    pub fn enter(&self) -> Inside {
+        let inside = self.0.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most_inside.fetch_max(inside, Ordering::SeqCst);
+        Inside(self.clone())
+    }
+
+    /// The most handlers that were at work at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.0.most_inside.load(Ordering::SeqCst)
     }
 
     pub fn gate(&self, name: &str) -> Gate {
@@ -224,6 +241,15 @@ impl App {
             unknown => panic!("no such step: {unknown:?}"),
         };
         script.split(';').map(step).chain([Step::Finish]).collect()
+    }
+}
+
+/// A handler at work.
+pub struct Inside(App);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.0.inside.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

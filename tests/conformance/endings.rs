@@ -123,7 +123,7 @@ pub fn the_handler_notices_that_its_client_left<S: Server, C: Client>() {
     served.app.open("gone");
     assert_eq!(served.app.hear(), b"left");
     // What it writes after that fails, and that is reported.
-    served.reported_one(|report| report.phase == Phase::Handle);
+    served.reported_one(|report| report.phase == Phase::Send);
     served.assert_alive();
     served.end();
 }

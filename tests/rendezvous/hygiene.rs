@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use simple_ipc::connect::State;
 use simple_ipc::blocking::Server;
+use simple_ipc::connect::State;
 use simple_ipc::endpoint::{self, BindOptions, Starter};
 
 use super::support::*;

@@ -73,10 +73,6 @@ impl Gate {
         assert!(state.open, "nobody opened the gate within {PATIENCE:?}");
     }
 
-    pub fn is_open(&self) -> bool {
-        self.0.0.lock().unwrap().open
-    }
-
     #[allow(dead_code, reason = "only for runtimes with tasks")]
     pub async fn opened(&self) {
         std::future::poll_fn(|context| {

@@ -15,6 +15,9 @@
 #[cfg(unix)]
 mod activation;
 #[cfg(unix)]
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod background;
+#[cfg(unix)]
 mod folder;
 #[cfg(unix)]
 mod start;
@@ -25,14 +28,14 @@ mod windows;
 
 #[cfg(unix)]
 pub use activation::{Activated, activated};
+#[cfg(all(unix, any(feature = "smol", feature = "tokio")))]
+pub(crate) use background::start_and_connect_in_background;
 #[cfg(unix)]
 pub use folder::runtime_folder;
 #[cfg(unix)]
 pub(crate) use start::is_called_for;
 #[cfg(all(unix, feature = "blocking"))]
 pub(crate) use start::start_and_connect;
-#[cfg(all(unix, any(feature = "smol", feature = "tokio")))]
-pub(crate) use start::start_and_connect_in_background;
 #[cfg(unix)]
 pub use start::{StartFailure, Starter, announce_ready};
 

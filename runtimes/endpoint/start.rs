@@ -10,10 +10,7 @@
 //! is seen by the socket's end and by waiting for it.
 
 use core::fmt;
-use core::future::Future;
 use core::hash::{BuildHasher as _, Hasher as _};
-use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::env;
 use std::ffi::OsString;
@@ -210,54 +207,6 @@ fn connect(options: &ClientOptions) -> Result<Stream, Error> {
             Attempt::Connected(stream) => return Ok(stream),
             Attempt::RetryAfter(pause) => thread::sleep(pause),
             Attempt::GiveUp(error) => return Err(error),
-        }
-    }
-}
-
-/// As [`start_and_connect`], in a thread of its own: it is rare, and may take long.
-///
-/// # Cancel safety
-///
-/// If it is dropped, the server is started all the same.
-pub(crate) fn start_and_connect_in_background(
-    options: ClientOptions,
-    starter: Starter,
-) -> Result<Connected, Error> {
-    let path = options.place.path.clone();
-    let shared = Arc::new(Mutex::new((None, None::<Waker>)));
-    let connected = Connected(shared.clone());
-    let run = move || {
-        let result = start_and_connect(&options, &starter);
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.0 = Some(result);
-        let waker = shared.1.take();
-        drop(shared);
-        waker.into_iter().for_each(Waker::wake);
-    };
-    match thread::Builder::new().name("simple-ipc start".into()).spawn(run) {
-        Ok(_) => Ok(connected),
-        Err(error) => {
-            Err(Error::io(Phase::Start, &path, error).delivery_is(Delivery::NotDelivered))
-        }
-    }
-}
-
-/// A connection that is to be.
-#[derive(Debug)]
-#[allow(clippy::type_complexity, reason = "the two halves have no other use")]
-pub(crate) struct Connected(Arc<Mutex<(Option<Result<Stream, Error>>, Option<Waker>)>>);
-
-impl Future for Connected {
-    type Output = Result<Stream, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match shared.0.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                shared.1 = Some(cx.waker().clone());
-                Poll::Pending
-            }
         }
     }
 }

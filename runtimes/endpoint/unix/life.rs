@@ -6,11 +6,14 @@
 //! if the file names it and nobody holds the lock. A crash leaves the file, unlocked, as the
 //! proof that the next server needs.
 //!
+//! A client that is refused looks as well: while the lock is held the server is busy, not gone.
+//!
 //! The file has two records: the socket at the path, and the one that is about to take its place.
 //! Whichever of them a crash leaves at the path, the file names it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -78,6 +81,14 @@ impl Life {
         }
     }
 
+    /// Whether a server holds the lock for the socket at `path`, as far as this user can tell.
+    pub(super) fn is_held(path: &Path) -> bool {
+        let Some(name) = path.file_name() else { return false };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path.with_file_name(name_for(name)), flags, Mode::empty())
+            .is_ok_and(|file| lock_now(&file) == Err(Errno::BUSY))
+    }
+
     /// What the file says of `socket`, while this process holds the lock.
     pub(super) fn evidence_of(&self, socket: &Stat) -> Result<Evidence, Errno> {
         let named = self.records()?.contains(&record(socket));
@@ -131,5 +142,48 @@ impl Life {
             RECORD => Ok(()),
             _ => Err(Errno::NOSPC),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    use std::string::ToString as _;
+
+    /// What a client asks where a full backlog refuses, and what a crash at each step leaves.
+    #[test]
+    fn the_file_names_what_any_crash_leaves_at_the_path() {
+        let path = std::env::temp_dir()
+            .join("simple-ipc-life.".to_string() + &std::process::id().to_string());
+        std::fs::create_dir(&path).unwrap();
+        let folder = Folder::lock(&path, Duration::ZERO).unwrap();
+        let name = OsStr::new("s");
+        let look = |name: &str| folder.look(OsStr::new(name)).unwrap();
+        let socket = |name: &str| std::fs::write(path.join(name), "").unwrap();
+        let evidence = || Life::evidence(&folder, name, &look("s")).unwrap();
+
+        socket("s");
+        assert_eq!(evidence(), Evidence::None, "nothing is known of it");
+        std::fs::remove_file(path.join("s")).unwrap();
+        assert!(!Life::is_held(&path.join("s")));
+        for _ in 0..3 {
+            // Each dies before it has noted that it is published.
+            socket("new");
+            let life = Life::take(&folder, name, &look("new")).unwrap();
+            assert!(Life::is_held(&path.join("s")));
+            drop(life);
+            if path.join("s").exists() {
+                assert_eq!(evidence(), Evidence::Dead, "before the rename");
+            }
+            folder.move_over(OsStr::new("new"), name).unwrap();
+            assert_eq!(evidence(), Evidence::Dead, "after it");
+        }
+        let life = Life::take(&folder, name, &look("s")).unwrap();
+        assert_eq!(evidence(), Evidence::Alive);
+        life.remove(&folder);
+        assert_eq!(evidence(), Evidence::None);
+        drop(folder);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -19,6 +19,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use self::life::{Life, REFUSES_WHEN_FULL};
 use crate::connect::{Refusal, State};
 
 /// What an endpoint's state is when the system answers a look at it, or a connect, with `errno`.
@@ -39,9 +40,11 @@ fn refusal(path: &Path, errno: Errno) -> Refusal {
     match errno {
         // A full backlog: the server is alive.
         Errno::AGAIN => Refusal::Busy,
-        // Elsewhere than on Linux a full backlog is refused too, so this says "nobody listens"
-        // only as far as the system can tell.
         Errno::CONNREFUSED => Refusal::Not(match kind_of(path) {
+            // A full backlog too, where that refuses.
+            Ok(FileType::Socket) if REFUSES_WHEN_FULL && Life::is_held(path) => {
+                return Refusal::Busy;
+            }
             Ok(FileType::Socket) => State::NotListening,
             Ok(_) => State::Invalid,
             Err(errno) => state_of(errno),

@@ -146,7 +146,7 @@ pub(super) fn either_readable(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io:
     use std::os::fd::AsRawFd as _;
 
     let either = kqueue()?;
-    rustix::io::ioctl_fioclex(&either)?;
+    rustix::io::fcntl_setfd(&either, rustix::io::FdFlags::CLOEXEC)?;
     let watched = [one, other].map(|fd| {
         Event::new(EventFilter::Read(fd.as_raw_fd()), EventFlags::ADD, core::ptr::null_mut())
     });

@@ -72,6 +72,9 @@ fn of_fifty_servers_started_at_once_one_serves_and_the_others_say_in_use() {
 /// The part of a server that starts, serves and stops, again and again.
 pub(crate) fn cycle() {
     let path = std::env::var_os("RENDEZVOUS_PATH").unwrap();
+    if let Ok(umask) = std::env::var("UMASK") {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask.parse().unwrap()));
+    }
     let options = BindOptions::new()
         .republish(std::process::id() % 2 == 0)
         .life_lock(std::process::id() % 3 == 0);

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::parties::{EVENT_LOOP, SMOL, TOKIO};
 use crate::support::blocking::BLOCKING;
+use crate::support::child::Child;
 use crate::support::cpus::Place;
 use crate::support::exchange::Bench;
 use crate::support::floor::PACKETS;
@@ -65,18 +67,28 @@ fn traced(bench: &Bench, client: &Party, server: &Party, side: Side) -> io::Resu
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-p", &traced.process.id().to_string(), "-o"])
         .arg(&output)
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()?;
-    // It says when it has attached.
-    let said = strace.stderr.take().map(|said| BufReader::new(said).read_line(&mut String::new()));
-    said.transpose()?;
-    // The last of many threads may need a moment more.
-    std::thread::sleep(Duration::from_millis(200));
+    let start = Instant::now();
+    while !is_traced(traced)? && start.elapsed() < Duration::from_secs(10) {
+        thread::sleep(Duration::from_millis(10));
+    }
     let outcome = client.work(&Work::of_one(Load::Small, COUNT));
     kill_process(Pid::from_child(&strace), Signal::INT)?;
     strace.wait()?;
     outcome?;
     parse(&output)
+}
+
+/// Whether strace has attached to every thread.
+fn is_traced(child: &Child) -> io::Result<bool> {
+    for task in fs::read_dir(format!("/proc/{}/task", child.process.id()))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        if status.lines().any(|line| line == "TracerPid:\t0") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Its table has lines of: % time, seconds, µs a call, calls, errors or nothing, name.

@@ -477,11 +477,17 @@ impl Lifecycle {
     }
 
     /// The one to let go when there are too many: the one not heard of for the longest time,
-    /// silent ones before those that have begun.
+    /// whether it has begun or not. Who has just come has hardly had the time to speak.
     fn evict(&mut self, now: Duration) -> Option<Ticket> {
-        let [silent, begun] = self.lists;
-        let victim = if silent.first != NONE { silent.first } else { begun.first };
-        (victim != NONE).then(|| self.let_go(victim, now))
+        let [silent, begun] = self.lists.map(|list| list.first);
+        let heard = |first: u32| self.slots.get(first as usize).map(|slot| slot.heard);
+        let victim = match (heard(silent), heard(begun)) {
+            (None, None) => return None,
+            (Some(of_silent), Some(of_begun)) if of_silent <= of_begun => silent,
+            (Some(_), None) => silent,
+            (_, Some(_)) => begun,
+        };
+        Some(self.let_go(victim, now))
     }
 
     fn let_go(&mut self, index: u32, now: Duration) -> Ticket {

@@ -64,9 +64,11 @@ impl Model {
         self.phase == Phase::Ended
     }
 
-    /// Whom to let go when there is no room: the longest silent, or else the longest paused.
+    /// Whom to let go when there is no room: who has not been heard of for the longest time, and
+    /// of several the one that never spoke.
     pub(crate) fn victim(&self) -> Option<Ticket> {
-        self.first(false).or(self.first(true)).map(|waiting| waiting.ticket)
+        let waiting = self.waiting.iter().min_by_key(|waiting| (waiting.heard, waiting.begun));
+        waiting.map(|waiting| waiting.ticket)
     }
 
     fn first(&self, begun: bool) -> Option<Waiting> {

@@ -66,13 +66,13 @@ fn whoever_was_silent_longest_goes_first() {
     let [one, two, three, four]: [Ticket; 4] =
         core::array::from_fn(|at| lifecycle.handle_wait(at == 0, s(at as u64)).0);
     lifecycle.handle_heard(three, s(5));
+    // It began and paused before the others came.
     let (five, evicted) = lifecycle.handle_wait(false, s(6));
-    assert_eq!(evicted, Some(two));
+    assert_eq!(evicted, Some(one));
+    assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(two));
     assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(four));
-    assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(five));
-    // Only those are left who have begun, the longest paused first.
-    assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(one));
     assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(three));
+    assert_eq!(lifecycle.handle_shortage(s(7)), Shortage::Evict(five));
     assert!(matches!(lifecycle.handle_shortage(s(7)), Shortage::Pause(pause) if !pause.is_zero()));
 }
 

@@ -404,7 +404,7 @@ impl World {
     /// Whom to let go, by the server's own notes.
     fn longest_silent(&self) -> Option<Ticket> {
         let all = self.waiting.iter().map(|(ticket, client)| (&self.clients[*client], *ticket));
-        all.min_by_key(|(client, _)| (client.begun, client.heard)).map(|(_, ticket)| ticket)
+        all.min_by_key(|(client, _)| (client.heard, client.begun)).map(|(_, ticket)| ticket)
     }
 
     fn evict(&mut self, ticket: Ticket) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -89,6 +90,20 @@ fn a_folder_that_cannot_be_read_is_denied_to_servers_with_its_reason() {
 }
 
 #[test]
+fn what_a_crash_of_another_user_leaves_in_a_shared_folder_is_in_nobodys_way() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let folder = scratch.path("tmp");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).unwrap();
+    drop(UnixListener::bind(folder.join(".simple-ipc.0.new")).unwrap());
+    let looked = seen(&scratch, &folder.join("s"), OTHER, OTHER);
+    assert_eq!(looked, ["NotFound", "Endpoint(NotFound)", "bound"]);
+}
+
+#[test]
 fn the_group_or_everyone_can_connect_by_choice_whatever_the_umask() {
     if !is_root() {
         return;
@@ -126,10 +141,11 @@ fn the_owner_only_can_connect_from_the_first_instant() {
     let mut cycling = part("cycle");
     let mut cycling = Process::start(cycling.env("RENDEZVOUS_PATH", &path).env("UMASK", "0"));
     assert_eq!(cycling.hear(), "cycling");
+    let private_name = format!(".simple-ipc.{}.new", rustix::process::geteuid().as_raw());
     // Whoever watches never sees a mode that is wider.
     let (mut private, mut published) = (0, 0);
     eventually("it was seen often enough", || {
-        for (name, seen) in [(".simple-ipc.new", &mut private), ("s", &mut published)] {
+        for (name, seen) in [(&*private_name, &mut private), ("s", &mut published)] {
             for _ in 0..1000 {
                 if let Ok(metadata) = fs::symlink_metadata(scratch.path(name)) {
                     assert_eq!(metadata.mode() & 0o177, 0, "{name}");
@@ -200,7 +216,7 @@ fn a_server_is_known_by_who_it_was_when_it_began_to_listen() {
         let scratch = Scratch::new();
         let path = scratch.path("s");
         // The listener is made by root, the server that accepts is another user.
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
         let told = server(runtime, "/nowhere".as_ref(), "activated=front");
         let told = other(&scratch, told, OTHER, OTHER);
         let mut adopting = super::adopted::handed_to(&told, listener.into());

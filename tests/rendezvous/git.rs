@@ -38,7 +38,7 @@ fn gits_server_and_ours_on_one_path_never_both_serve() {
     let rounds = rounds(24, 100);
     for round in 0..rounds {
         let mut git = run_daemon(test_tool().unwrap(), &path);
-        std::thread::sleep(random.below(6000) as u32 * MS / 1000);
+        std::thread::sleep(random.below(3000) as u32 * MS / 1000);
         match Server::bind(&path) {
             Ok(server) => {
                 ours_won += 1;

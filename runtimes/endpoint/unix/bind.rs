@@ -31,10 +31,13 @@ const FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long another program may hold `<path>.lock`: git's server, as it starts, for milliseconds.
 const INTERLOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where a server listens before it has the path. One name is enough, for it is used under the
-/// folder's lock only: what is there already was left by a server that did not live to rename it.
-/// It is short, so that an address holds it.
-const PRIVATE: &str = ".simple-ipc.new";
+/// Where a server listens before it has the path. One name for each user is enough, for it is used
+/// under the folder's lock only: what is there already was left by a server that did not live to
+/// rename it. (In a folder as `/tmp` is, another user's could not be removed.) It is short, so
+/// that an address holds it.
+fn private_name() -> OsString {
+    std::format!(".simple-ipc.{}.new", rustix::process::geteuid().as_raw()).into()
+}
 
 /// What tells one file from another that exists.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,8 +105,8 @@ pub(super) fn publish(
             errno => failed(errno),
         })?;
     let in_place = match examine(path, &folder, name, options, life.as_ref())? {
-        Vacancy::Nothing => folder.move_to_free(OsStr::new(PRIVATE), name),
-        Vacancy::DeadSocket => folder.move_over(OsStr::new(PRIVATE), name),
+        Vacancy::Nothing => folder.move_to_free(&private.name, name),
+        Vacancy::DeadSocket => folder.move_over(&private.name, name),
     };
     match in_place {
         // Somebody who takes no lock has come in between.
@@ -288,6 +291,7 @@ fn examine(
 /// A socket that listens at the private name, which is removed again if it goes no further.
 struct Private<'f> {
     folder: &'f Folder,
+    name: OsString,
     stat: Stat,
     published: bool,
 }
@@ -295,8 +299,8 @@ struct Private<'f> {
 impl<'f> Private<'f> {
     /// Only those who have `access` can reach it, from the first instant.
     fn listen(parent: &Path, folder: &'f Folder, access: Access) -> Result<(OwnedFd, Self), Errno> {
-        let name = OsStr::new(PRIVATE);
-        folder.remove_if_there(name)?;
+        let name = private_name();
+        folder.remove_if_there(&name)?;
         let socket = socket(false)?;
         let mode = match access {
             Access::Owner => Mode::RUSR | Mode::WUSR,
@@ -306,13 +310,14 @@ impl<'f> Private<'f> {
         // On Linux the mode of the socket is the mode of what bind creates, less the umask.
         // Elsewhere this has no effect or fails.
         let _ = rustix::fs::fchmod(&socket, mode);
-        with_address_in(parent, folder.as_fd(), name, |address| {
+        with_address_in(parent, folder.as_fd(), &name, |address| {
             rustix::net::bind(&socket, address)
         })?;
-        let private = Self { folder, stat: folder.look(name)?, published: false };
+        let stat = folder.look(&name)?;
+        let private = Self { folder, name, stat, published: false };
         if Mode::from_raw_mode(private.stat.st_mode as _) != mode {
             // Nobody can connect before it listens.
-            rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?;
+            rustix::fs::chmodat(folder, &private.name, mode, AtFlags::empty())?;
         }
         rustix::net::listen(&socket, BACKLOG)?;
         Ok((socket, private))
@@ -323,7 +328,7 @@ impl Drop for Private<'_> {
     fn drop(&mut self) {
         if !self.published {
             // The next server removes one that stays.
-            let _ = self.folder.remove(OsStr::new(PRIVATE));
+            let _ = self.folder.remove(&self.name);
         }
     }
 }

@@ -10,7 +10,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_NOT_CONNECTED,
 };
 
-use super::system::{self, End, Event, Heard, Operation, Pipe, Reset};
+use super::system::{self, Event, Heard, Operation, Pipe, Reset};
 use crate::connect::{Refusal, State};
 
 /// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
@@ -23,7 +23,6 @@ pub(crate) struct Stream(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    end: End,
     /// `None` once it was shut down.
     pipe: Option<Pipe>,
     /// Nothing more is received than what has come.
@@ -48,14 +47,13 @@ impl Stream {
     pub(crate) fn connect(path: &Path) -> Result<Self, (Refusal, io::Error)> {
         let name = super::pipe_name(path).map_err(|(state, why)| (Refusal::Not(state), why))?;
         match Pipe::open(&name) {
-            Ok(pipe) => Ok(Self::new(pipe, End::Client)),
+            Ok(pipe) => Ok(Self::new(pipe)),
             Err(error) => Err((super::refusal(&error), error)),
         }
     }
 
-    fn new(pipe: Pipe, end: End) -> Self {
+    fn new(pipe: Pipe) -> Self {
         Self(Mutex::new(Inner {
-            end,
             pipe: Some(pipe),
             reading_ended: false,
             wakes_tasks: false,
@@ -70,7 +68,7 @@ impl Stream {
     /// The server's end of a pipe, to which a client has connected. If `in_pool`, the pipe has
     /// joined the pool, and tasks wait.
     pub(super) fn accepted(pipe: Pipe, in_pool: bool) -> Self {
-        let stream = Self::new(pipe, End::Server);
+        let stream = Self::new(pipe);
         {
             let mut inner = stream.lock();
             (inner.in_pool, inner.wakes_tasks) = (in_pool, in_pool);

@@ -23,9 +23,8 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, PSECURITY_DESCRIPTOR, PSID, RevertToSelf, SECURITY_ATTRIBUTES,
-    TOKEN_INFORMATION_CLASS, TOKEN_PRIMARY_GROUP, TOKEN_QUERY, TOKEN_USER, TokenPrimaryGroup,
-    TokenUser,
+    GetTokenInformation, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS,
+    TOKEN_PRIMARY_GROUP, TOKEN_QUERY, TOKEN_USER, TokenPrimaryGroup, TokenUser,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES,
@@ -36,13 +35,11 @@ use windows_sys::Win32::System::IO::{
     BindIoCompletionCallback, CancelIoEx, GetOverlappedResult, OVERLAPPED,
 };
 use windows_sys::Win32::System::Pipes::{
-    ConnectNamedPipe, CreateNamedPipeW, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
-    ImpersonateNamedPipeClient, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_MESSAGE,
-    PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
+    ConnectNamedPipe, CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS,
+    PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
 };
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, GetCurrentProcess, GetCurrentThread, INFINITE, OpenProcess, OpenProcessToken,
-    OpenThreadToken, PROCESS_QUERY_LIMITED_INFORMATION, SetEvent, WaitForMultipleObjects,
+    CreateEventW, GetCurrentProcess, INFINITE, OpenProcessToken, SetEvent, WaitForMultipleObjects,
 };
 use windows_sys::core::BOOL;
 
@@ -432,49 +429,6 @@ impl Pipe {
             _ => Ok(Operation { block: Some(block), pipe: self.clone() }),
         }
     }
-
-    /// The process at the other end.
-    pub(super) fn peer_process(&self, end: End) -> io::Result<u32> {
-        let mut process = 0;
-        // SAFETY: the handle is open and `process` can be written to.
-        check(unsafe {
-            match end {
-                End::Server => GetNamedPipeClientProcessId(self.handle(), &mut process),
-                End::Client => GetNamedPipeServerProcessId(self.handle(), &mut process),
-            }
-        })?;
-        Ok(process)
-    }
-
-    /// The user at the other end. A server knows it for certain once it has read something; a
-    /// client learns as whom the process runs that serves.
-    pub(super) fn peer_user(&self, end: End) -> io::Result<String> {
-        if end == End::Client {
-            let process = self.peer_process(end)?;
-            // SAFETY: it takes only numbers.
-            let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, process) };
-            return identity_of_process(owned(process)?.as_raw_handle(), TokenUser);
-        }
-        // SAFETY: the handle is open. What this thread is allowed changes only until the end of
-        // this function: nothing in between can panic, and failing to revert ends the process.
-        unsafe {
-            check(ImpersonateNamedPipeClient(self.handle()))?;
-            let mut token = ptr::null_mut();
-            let opened = check(OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, 1, &mut token));
-            if RevertToSelf() == 0 {
-                std::process::abort();
-            }
-            opened?;
-            identity_of_token(&owned(token)?, TokenUser)
-        }
-    }
-}
-
-/// Which end of a pipe this is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
-    Server,
-    Client,
 }
 
 /// An event's handle for an operation. The lowest bit says that the end of the operation is not

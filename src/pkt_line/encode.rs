@@ -63,14 +63,19 @@ impl<B: AsRef<[u8]>> Encoder<B> {
 
     /// What is still to be written, in order: headers and payload in turn. Two slices a packet,
     /// and one for the flush packet.
+    #[inline]
     pub fn slices(&self) -> Slices<'_> {
-        Slices {
-            payload: self.payload.as_ref(),
-            at: self.sent,
-            data_end: self.total - if self.flush { HEADER_LEN } else { 0 },
-            total: self.total,
-            tail: &self.tail,
-        }
+        let payload = self.payload.as_ref();
+        let data_end = self.total - if self.flush { HEADER_LEN } else { 0 };
+        let (payload, within) = if self.sent == 0 {
+            (payload, 0)
+        } else if self.sent < data_end {
+            let packet = self.sent / MAX_PACKET_LEN;
+            (&payload[packet * MAX_PAYLOAD_LEN..], self.sent % MAX_PACKET_LEN)
+        } else {
+            (&payload[payload.len()..], self.sent - data_end)
+        };
+        Slices { payload, within, tail: &self.tail, flush: self.sent < self.total && self.flush }
     }
 
     /// Tells that the first `n` of the remaining bytes were written.
@@ -109,35 +114,33 @@ impl<B> Encoder<B> {
 /// The slices of an [`Encoder`], none of them empty.
 #[derive(Clone, Debug)]
 pub struct Slices<'e> {
+    /// The payload from the packet on that the next slice belongs to.
     payload: &'e [u8],
-    /// Where the next slice begins on the wire.
-    at: usize,
-    /// Where the data packets end on the wire.
-    data_end: usize,
-    total: usize,
+    /// Where in its packet the next slice begins, the header counted.
+    within: usize,
     tail: &'e [u8; HEADER_LEN],
+    flush: bool,
 }
 
 impl<'e> Iterator for Slices<'e> {
     type Item = &'e [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'e [u8]> {
-        let slice: &'e [u8] = if self.at < self.data_end {
-            let (packet, within) = (self.at / MAX_PACKET_LEN, self.at % MAX_PACKET_LEN);
-            let payload = &self.payload[packet * MAX_PAYLOAD_LEN..];
-            if within >= HEADER_LEN {
-                &payload[within - HEADER_LEN..payload.len().min(MAX_PAYLOAD_LEN)]
-            } else if payload.len() >= MAX_PAYLOAD_LEN {
-                &FULL[within..]
-            } else {
-                &self.tail[within..]
-            }
-        } else if self.at < self.total {
-            &FLUSH[self.at - self.data_end..]
-        } else {
-            return None;
-        };
-        self.at += slice.len();
+        if self.payload.is_empty() {
+            let flush = core::mem::take(&mut self.flush);
+            return flush.then(|| &FLUSH[self.within..]);
+        }
+        if self.within < HEADER_LEN {
+            let is_full = self.payload.len() >= MAX_PAYLOAD_LEN;
+            let header = if is_full { &FULL } else { self.tail };
+            let slice = &header[self.within..];
+            self.within = HEADER_LEN;
+            return Some(slice);
+        }
+        let (packet, rest) = self.payload.split_at(self.payload.len().min(MAX_PAYLOAD_LEN));
+        let slice = &packet[self.within - HEADER_LEN..];
+        (self.payload, self.within) = (rest, 0);
         Some(slice)
     }
 }

@@ -321,7 +321,8 @@ impl Process {
     }
 
     pub(crate) fn tell(&mut self, what: &str) {
-        writeln!(self.input.as_mut().unwrap(), "{what}").unwrap();
+        // In one piece: it may end as soon as it has heard the first byte.
+        self.input.as_mut().unwrap().write_all(format!("{what}\n").as_bytes()).unwrap();
     }
 
     pub(crate) fn kill(&mut self) {

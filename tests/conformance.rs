@@ -149,6 +149,7 @@ macro_rules! pairing {
 
             tests! { <$server, $client>
                 endings {
+                    a_dropped_reply_is_noticed_at_once
                     a_dropped_server_stops
                     a_failing_handler_leaves_others_alone
                     a_flush_is_visible_before_the_end

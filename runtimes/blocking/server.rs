@@ -242,11 +242,12 @@ pub struct Finished {
 pub struct Reply {
     link: Arc<Link>,
     writer: exchange::Writer<Done>,
+    finished: bool,
 }
 
 impl Reply {
     fn new(link: Arc<Link>, reply: crate::server::Reply) -> Self {
-        Self { link, writer: exchange::Writer::new(reply) }
+        Self { link, writer: exchange::Writer::new(reply), finished: false }
     }
 
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -313,6 +314,7 @@ impl Reply {
         }
         let last = self.writer.finish(bytes).map_err(|why| self.link.serving.interrupted(why))?;
         let (Done, _) = self.link.send(last)?;
+        self.finished = true;
         Ok(Finished { stop: false })
     }
 
@@ -340,6 +342,15 @@ impl Reply {
     /// Whether the client has hung up, so that nobody wants the answer.
     pub fn client_has_left(&self) -> bool {
         self.link.stream.peer_has_left()
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // The client need not wait for what its handler does without it.
+        if !self.finished {
+            self.link.stream.shut_down();
+        }
     }
 }
 

@@ -34,11 +34,14 @@ pub struct Finished {
 /// Its own methods send large pieces without a copy; those of [`AsyncWrite`] must copy, and
 /// `shutdown` only flushes: the answer is whole only when it is finished.
 #[derive(Debug)]
-pub struct Reply(Writer<Link, Done>);
+pub struct Reply {
+    writer: Writer<Link, Done>,
+    finished: bool,
+}
 
 impl Reply {
     pub(super) fn new(link: Arc<Link>, reply: crate::server::Reply) -> Self {
-        Self(Writer::new(link, reply))
+        Self { writer: Writer::new(link, reply), finished: false }
     }
 
     /// Writes all of `bytes`.
@@ -53,7 +56,7 @@ impl Reply {
     /// None: once cancelled, the answer can be neither continued nor finished, and every further
     /// call says [`ErrorKind::Aborted`].
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Ok(self.0.write_all(bytes).await?)
+        Ok(self.writer.write_all(bytes).await?)
     }
 
     /// Sends what was gathered.
@@ -66,7 +69,7 @@ impl Reply {
     ///
     /// Safe: what was not sent is sent by the next call.
     pub async fn flush(&mut self) -> io::Result<()> {
-        Ok(self.0.flush().await?)
+        Ok(self.writer.flush().await?)
     }
 
     /// Ends the answer.
@@ -92,7 +95,8 @@ impl Reply {
     ///
     /// As [`finish`](Self::finish).
     pub async fn finish_with(mut self, bytes: impl AsRef<[u8]>) -> io::Result<Finished> {
-        let Done = self.0.finish(bytes.as_ref()).await?;
+        let Done = self.writer.finish(bytes.as_ref()).await?;
+        self.finished = true;
         Ok(Finished { stop: false })
     }
 
@@ -118,12 +122,12 @@ impl Reply {
     /// If the system does not say.
     #[cfg(unix)]
     pub fn peer(&self) -> io::Result<crate::endpoint::Credentials> {
-        self.0.line().socket.stream().peer()
+        self.writer.line().socket.stream().peer()
     }
 
     /// Whether the client has hung up, so that nobody wants the answer.
     pub fn client_has_left(&self) -> bool {
-        self.0.line().socket.stream().peer_has_left()
+        self.writer.line().socket.stream().peer_has_left()
     }
 
     /// Waits until the client has hung up, so that work for it can be given up:
@@ -143,7 +147,7 @@ impl Reply {
     ///
     /// Safe.
     pub async fn client_left(&self) {
-        self.0.line().socket.peer_left().await;
+        self.writer.line().socket.peer_left().await;
     }
 }
 
@@ -153,15 +157,24 @@ impl AsyncWrite for Reply {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, bytes).map_err(Into::into)
+        self.writer.poll_write(cx, bytes).map_err(Into::into)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(cx).map_err(Into::into)
+        self.writer.poll_flush(cx).map_err(Into::into)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_flush(cx)
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // The client need not wait for what its handler does without it.
+        if !self.finished {
+            self.writer.line().socket.stream().shut_down();
+        }
     }
 }
 

@@ -70,6 +70,16 @@ pub fn an_answer_given_up_is_an_error<S: Server, C: Client>() {
     served.end();
 }
 
+/// A client need not wait for a handler that has dropped its reply and goes on with other things.
+pub fn a_dropped_reply_is_noticed_at_once<S: Server, C: Client>() {
+    let served = Served::<S>::start(App::commands());
+    let client: C = served.client();
+    assert_no_answer(&client.call(b"do drop later").unwrap_err());
+    served.app.open("later");
+    served.reported(1);
+    served.end();
+}
+
 /// Whoever still holds the reply, a handler that has failed has ended its exchange.
 pub fn a_reply_kept_elsewhere_is_no_answer<S: Server, C: Client>() {
     let served = Served::<S>::start(App::commands());

@@ -1,7 +1,7 @@
 //! One question, one answer, over a local socket: git's Simple-IPC.
 //!
 //! A short-lived program asks a long-running local server one question and gets one answer, over
-//! a Unix domain socket. Both ends may be git's.
+//! a Unix domain socket, or a named pipe on Windows. Both ends may be git's.
 //!
 //! What is decided is in the protocol core, what is done is in the runtimes:
 //!

@@ -42,8 +42,8 @@ pub enum Step {
     Panic,
     /// Drops the reply, then waits for the gate, then returns an error.
     DropReply(Gate),
-    /// Gives the reply to somebody who keeps it, and returns an error.
-    KeepReply,
+    /// Gives the reply to somebody who keeps it, then waits for the gate, then returns an error.
+    KeepReply(Gate),
     Finish,
     FinishWith(Vec<u8>),
     FinishAndStop,
@@ -229,7 +229,7 @@ impl App {
             ("unread", _) => Step::DropRequest,
             ("fail", _) => Step::Fail,
             ("panic", _) => Step::Panic,
-            ("keep", _) => Step::KeepReply,
+            ("keep", gate) => Step::KeepReply(self.gate(gate)),
             ("drop", gate) => Step::DropReply(self.gate(gate)),
             ("finish", "") => Step::Finish,
             ("finish", text) => Step::FinishWith(text.into()),

@@ -84,9 +84,10 @@ pub fn a_dropped_reply_is_noticed_at_once<S: Server, C: Client>() {
 pub fn a_reply_kept_elsewhere_is_no_answer<S: Server, C: Client>() {
     let served = Served::<S>::start(App::commands());
     let client: C = served.client();
-    assert_no_answer(&client.call(b"do keep").unwrap_err());
+    served.app.open("now");
+    assert_no_answer(&client.call(b"do keep now").unwrap_err());
     served.reported(1);
-    assert_truncated(&client.call(b"do write abc; flush; keep").unwrap_err());
+    assert_truncated(&client.call(b"do write abc; flush; keep now").unwrap_err());
     served.reported(1);
     served.assert_alive();
     served.end();
@@ -308,7 +309,7 @@ pub fn stop_lets_a_request_end_and_a_silent_client_go<S: Server, C: Client>() {
 
 pub fn the_drain_deadline_aborts_what_is_stuck<S: Server, C: Client>() {
     let settings = ServerSettings {
-        exchanges: Some(3),
+        exchanges: Some(4),
         drain: Some(Duration::from_millis(50)),
         ..Default::default()
     };
@@ -316,14 +317,17 @@ pub fn the_drain_deadline_aborts_what_is_stuck<S: Server, C: Client>() {
     let client: C = served.client();
     let mut begun = client.connect().unwrap().send(b"do write a; flush; wait ever").unwrap();
     let silent = client.connect().unwrap().send(b"do open in; wait ever").unwrap();
+    let kept = client.connect().unwrap().send(b"do open kept; keep ever").unwrap();
     begun.expect(b"a");
     served.app.reached("in");
+    served.app.reached("kept");
     served.running.stop();
     let Served { app, running, folder, .. } = served;
-    assert_eq!(running.join().unwrap(), (Reason::Asked, 2));
+    assert_eq!(running.join().unwrap(), (Reason::Asked, 3));
     // The clients hear of it without the handlers' doing.
     assert_truncated(&begun.read(&mut [0; 10]).unwrap_err());
     assert_no_answer(&silent.read_all().unwrap_err());
+    assert_no_answer(&kept.read_all().unwrap_err());
     assert_eq!(folder.names().len(), 0);
     app.open("ever");
 }

@@ -206,8 +206,9 @@ macro_rules! perform {
                         $pause(&gate)$($await)*;
                         return Err("the handler dropped its reply".into());
                     }
-                    Step::KeepReply => {
+                    Step::KeepReply(gate) => {
                         app.keep(reply);
+                        $pause(&gate)$($await)*;
                         return Err("the handler gave its reply away".into());
                     }
                     Step::Finish => return Ok(reply.finish()$($await)*?),

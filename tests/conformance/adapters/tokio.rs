@@ -140,6 +140,10 @@ impl seam::Running for Running {
     fn join(mut self) -> Result<(Reason, usize), Failure> {
         let running = self.running.take().unwrap();
         let ending = self.host.as_ref().unwrap().block_on(async move { running.join().await })?;
+        if ending.aborted > 0 {
+            // The end of the runtime would end them too; the server must have done it.
+            std::mem::forget(self.host.take());
+        }
         Ok((ending.reason, ending.aborted))
     }
 }

@@ -84,7 +84,7 @@ impl seam::Running for Running {
     }
 
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
-        unimplemented!("not for an event loop")
+        unreachable!("an event loop is stopped by a request only")
     }
 
     fn join(self) -> Result<(Reason, usize), Failure> {

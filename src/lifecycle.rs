@@ -433,6 +433,13 @@ impl Lifecycle {
         due.map(|due| due.saturating_sub(now))
     }
 
+    /// Whether something is due before `planned`, the time at which whoever polls wakes by itself
+    /// (`None`: never), so that it must be woken to plan anew.
+    pub fn is_due_before(&self, planned: Option<Duration>, now: Duration) -> bool {
+        self.wake_after(now)
+            .is_some_and(|after| planned.is_none_or(|planned| now.saturating_add(after) < planned))
+    }
+
     /// How it ended, once [`Action::End`] has been said.
     pub const fn ending(&self) -> Option<Ending> {
         match self.phase {

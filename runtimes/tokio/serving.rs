@@ -218,11 +218,8 @@ impl Shared {
 
     /// Wakes the keeper if something is due before it wakes by itself.
     fn settle(&self, state: &State) {
-        let now = self.now();
-        if let Some(after) = state.lifecycle.wake_after(now) {
-            if state.keeper_wakes.is_none_or(|wakes| now + after < wakes) {
-                self.due.notify_one();
-            }
+        if state.lifecycle.is_due_before(state.keeper_wakes, self.now()) {
+            self.due.notify_one();
         }
     }
 }

@@ -223,11 +223,17 @@ pub(crate) enum Progress {
     Ready,
     /// More must come first.
     Pending,
+    /// More has come than is received at a time: others have a turn first. Nothing announces what
+    /// is there already, where only what is new is announced.
+    More,
     /// It will never come: the client hung up without a word, or as the error says.
     Gone(Option<Error>),
 }
 
 impl Arriving {
+    /// So many bytes are received at a time, however fast the client is.
+    const TURN: usize = 1 << 20;
+
     pub(crate) fn new(options: &ServerOptions, streaming: bool) -> Self {
         let limit = if streaming { None } else { options.request_limit };
         Self {
@@ -236,6 +242,18 @@ impl Arriving {
             streaming,
             #[cfg(unix)]
             allow: options.allow.clone(),
+        }
+    }
+
+    /// Receives what a client that is let go had sent by now.
+    #[cfg(any(feature = "blocking", feature = "tokio"))]
+    pub(crate) fn receive_last(&mut self, stream: &Stream, serving: &Serving) -> Progress {
+        stream.shut_down_reading();
+        loop {
+            match self.receive(stream, serving) {
+                Progress::More => {}
+                progress => return progress,
+            }
         }
     }
 
@@ -248,7 +266,8 @@ impl Arriving {
                 return Progress::Gone(Some(error));
             }
         }
-        loop {
+        let turn = self.message.len().saturating_add(Self::TURN);
+        while self.message.len() < turn {
             self.incoming.make_room(&mut self.message);
             let from = self.message.len();
             match stream.receive_into(&mut self.message) {
@@ -280,6 +299,7 @@ impl Arriving {
                 }
             }
         }
+        Progress::More
     }
 
     /// Whether any byte has come.

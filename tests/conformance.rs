@@ -209,6 +209,7 @@ macro_rules! requests {
         tests! { <$server>
             requests {
                 a_client_that_sends_no_more_gets_its_answer
+                a_long_request_that_was_there_before
                 a_malformed_request_is_not_waited_for
                 malformed_requests
                 more_recorded_requests

@@ -671,11 +671,10 @@ impl Shared {
     fn part(self: &Arc<Self>, waiting: Option<Waiting>) {
         let Some(Waiting { mut arriving, stream }) = waiting else { return };
         let stream = stream.release();
-        stream.shut_down_reading();
-        match arriving.receive(&stream, &self.serving) {
+        match arriving.receive_last(&stream, &self.serving) {
             Progress::Ready => self.hand_over(Ready { arriving, stream }),
             Progress::Gone(Some(error)) => self.options.report(&error),
-            Progress::Pending | Progress::Gone(None) => {}
+            Progress::Pending | Progress::More | Progress::Gone(None) => {}
         }
     }
 
@@ -694,7 +693,7 @@ impl Shared {
         }
         match progress {
             Progress::Ready => self.begin(Ready { arriving, stream }),
-            Progress::Pending => self.keep_waiting(arriving, stream),
+            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
         }
@@ -900,7 +899,7 @@ impl Shared {
             Progress::Ready => {
                 self.hand_over(Ready { arriving, stream: stream.release() });
             }
-            Progress::Pending => {
+            Progress::Pending | Progress::More => {
                 let mut state = self.lock();
                 let begun = arriving.has_begun();
                 let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());

@@ -210,6 +210,11 @@ impl<K: Handle> Connection<K> {
                 *is_readable = false;
                 control.heard(*ticket, stream, arriving.has_begun());
             }
+            Progress::More => {
+                control.heard(*ticket, stream, arriving.has_begun());
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Progress::Ready => {
                 if let Stage::Waiting { link, arriving, ticket, .. } = self.take_stage() {
                     self.request(Some(ticket), link, arriving, cx);

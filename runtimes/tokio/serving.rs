@@ -117,6 +117,8 @@ struct Waiting {
     arriving: Box<Arriving>,
     /// Tells it from others that have its ticket before or after it.
     number: u64,
+    /// There is more to receive, which is not announced.
+    more: bool,
     task: AbortHandle,
 }
 
@@ -329,7 +331,7 @@ impl Shared {
             Progress::Ready => {
                 self.begin(Ready { arriving, stream }, self.pace.is_quick());
             }
-            Progress::Pending => self.keep_waiting(arriving, stream),
+            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
         }
@@ -354,7 +356,7 @@ impl Shared {
         let task = ::tokio::spawn(self.clone().wait(ticket, number)).abort_handle();
         let arriving = Box::new(arriving);
         let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
-        state.put_waiting(ticket, Waiting { stream, arriving, number, task });
+        state.put_waiting(ticket, Waiting { stream, arriving, number, more: false, task });
         self.settle(&state);
         self.part(state, evicted);
     }
@@ -366,6 +368,8 @@ impl Shared {
                 Some(again) => ticket = again,
                 None => return,
             }
+            // It may have more to say than others should wait for.
+            ::tokio::task::yield_now().await;
         }
     }
 
@@ -390,8 +394,10 @@ impl Shared {
         let waiting = place.as_ref().expect("it was there");
         // It may turn out not to be ready; then this is what is to be waited for anew. A failure
         // shows when it is received from.
-        if let Ok(mut ready) = ready!(waiting.stream.poll_read_ready(cx)) {
-            ready.clear_ready();
+        if !waiting.more {
+            if let Ok(mut ready) = ready!(waiting.stream.poll_read_ready(cx)) {
+                ready.clear_ready();
+            }
         }
         state.lifecycle.handle_leave(ticket, self.now());
         state.in_hand += 1;
@@ -401,19 +407,21 @@ impl Shared {
     /// A waiting connection can be read. Gives its new ticket if it must go on waiting.
     fn hear(self: &Arc<Self>, waiting: Waiting) -> Option<Ticket> {
         let _in_hand = InHand(self);
-        let Waiting { stream, mut arriving, number, task } = waiting;
-        match arriving.receive(stream.get_ref(), &self.serving) {
+        let Waiting { stream, mut arriving, number, task, .. } = waiting;
+        let progress = arriving.receive(stream.get_ref(), &self.serving);
+        let more = matches!(progress, Progress::More);
+        match progress {
             Progress::Ready => {
                 let stream = stream.into_inner();
                 self.begin(Ready { arriving: *arriving, stream }, true);
                 None
             }
-            Progress::Pending => {
+            Progress::Pending | Progress::More => {
                 let begun = arriving.has_begun();
                 let mut state = self.lock();
                 let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
                 let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
-                state.put_waiting(ticket, Waiting { stream, arriving, number, task });
+                state.put_waiting(ticket, Waiting { stream, arriving, number, more, task });
                 self.settle(&state);
                 self.part(state, evicted);
                 Some(ticket)
@@ -433,17 +441,16 @@ impl Shared {
 
     /// Closes a connection that waited, unless its request has come at the last moment.
     fn part(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waiting: Option<Waiting>) {
-        let Some(Waiting { stream, mut arriving, number: _, task }) = waiting else { return };
+        let Some(Waiting { stream, mut arriving, task, .. }) = waiting else { return };
         state.in_hand += 1;
         drop(state);
         let _in_hand = InHand(self);
         task.abort();
         let stream = stream.into_inner();
-        stream.shut_down_reading();
-        match arriving.receive(&stream, &self.serving) {
+        match arriving.receive_last(&stream, &self.serving) {
             Progress::Ready => self.begin(Ready { arriving: *arriving, stream }, false),
             Progress::Gone(Some(error)) => self.options.report(&error),
-            Progress::Pending | Progress::Gone(None) => {}
+            Progress::Pending | Progress::More | Progress::Gone(None) => {}
         }
     }
 }

@@ -115,6 +115,28 @@ pub fn what_is_let_pass<S: Server>() {
     served.end();
 }
 
+/// A long request that has come before its connection is accepted is received in turns, to its
+/// end, although nothing new announces the rest of it.
+pub fn a_long_request_that_was_there_before<S: Server>() {
+    let (folder, reports, app) = (Folder::new(), Reports::default(), App::echo());
+    let server = S::bind(&folder.path(), ServerSettings::default(), reports.clone()).unwrap();
+    let mut stream = UnixStream::connect(folder.path()).unwrap();
+    let request = frame(&vec![b'l'; 3 << 20]);
+    // As much of it as the system lets a socket hold.
+    rustix::net::sockopt::set_socket_send_buffer_size(&stream, request.len()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut rest = &request[..];
+    while let Ok(sent @ 1..) = stream.write(rest) {
+        rest = &rest[sent..];
+    }
+    stream.set_nonblocking(false).unwrap();
+    let running = server.serve(app.clone());
+    let served = Served::<S> { app, reports, running, folder };
+    stream.write_all(rest).unwrap();
+    assert_same(&read_to_end(&mut stream), &request);
+    served.end();
+}
+
 /// The server hangs up on what is no message, and says what it saw.
 pub fn malformed_requests<S: Server>() {
     let served = Served::<S>::start(App::commands());

@@ -8,7 +8,6 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::format;
 use std::io;
-#[cfg(unix)]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::string::String;
@@ -17,13 +16,11 @@ use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
 
-#[cfg(unix)]
-use super::options::Allow;
-use super::options::{ClientOptions, ServerOptions};
+use super::options::{Allow, ClientOptions, ServerOptions};
 use super::request::Request;
 use crate::client::{Awaiting, Delivery};
 use crate::connect::{Connecting, Next, Refusal, State};
-use crate::endpoint::{self, Stream};
+use crate::endpoint::{self, Stream, User};
 use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError};
 use crate::{Error, ErrorKind, Phase, server};
 
@@ -61,7 +58,6 @@ impl<'o> Attempts<'o> {
         }
         let (refusal, source) = match Stream::connect(path) {
             Ok(stream) => {
-                #[cfg(unix)]
                 if let Some(Err(why)) = options.owner.map(|owner| is_owned_by(&stream, owner)) {
                     let error = Error::new(Phase::Connect, path, ErrorKind::Untrusted);
                     return Attempt::GiveUp(error.because(why).delivery_is(Delivery::NotDelivered));
@@ -79,11 +75,10 @@ impl<'o> Attempts<'o> {
 }
 
 /// Whether the server at the other end is `owner`'s.
-#[cfg(unix)]
-fn is_owned_by(stream: &Stream, owner: u32) -> io::Result<()> {
-    match stream.peer()?.uid {
-        uid if uid == owner => Ok(()),
-        uid => Err(io::Error::other(format!("it is user {uid}'s, not user {owner}'s"))),
+fn is_owned_by(stream: &Stream, owner: User) -> io::Result<()> {
+    match stream.peer()?.user() {
+        user if user == owner => Ok(()),
+        user => Err(io::Error::other(format!("it is user {user}'s, not user {owner}'s"))),
     }
 }
 
@@ -212,7 +207,6 @@ pub(crate) struct Arriving {
     /// Its handler reads the request as it arrives, so the first byte is enough.
     streaming: bool,
     /// Who says whether this client is served, until it is known.
-    #[cfg(unix)]
     allow: Option<Allow>,
 }
 
@@ -240,7 +234,6 @@ impl Arriving {
             incoming: server::accept(limit),
             message: Vec::new(),
             streaming,
-            #[cfg(unix)]
             allow: options.allow.clone(),
         }
     }
@@ -259,10 +252,8 @@ impl Arriving {
 
     /// Receives what has come, without waiting.
     pub(crate) fn receive(&mut self, stream: &Stream, serving: &Serving) -> Progress {
-        #[cfg(unix)]
-        if let Some(allow) = self.allow.take() {
-            if let Err(why) = is_allowed(stream, &allow) {
-                let error = serving.error(Phase::Accept, ErrorKind::Untrusted).because(why);
+        if Stream::CLIENT_IS_KNOWN_AT_ONCE {
+            if let Err(error) = self.admit(stream, serving) {
                 return Progress::Gone(Some(error));
             }
         }
@@ -279,7 +270,12 @@ impl Arriving {
                         serving.error(Phase::Receive, ErrorKind::Truncated),
                     ));
                 }
-                Ok(_) => {}
+                // Now it is known everywhere who it is, and nothing was looked at yet.
+                Ok(_) => {
+                    if let Err(error) = self.admit(stream, serving) {
+                        return Progress::Gone(Some(error));
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !self.incoming.has_begun() {
                         // A silent client costs no buffer.
@@ -300,6 +296,15 @@ impl Arriving {
             }
         }
         Progress::More
+    }
+
+    /// Asks once whether the client is to be served.
+    fn admit(&mut self, stream: &Stream, serving: &Serving) -> Result<(), Error> {
+        match self.allow.take() {
+            Some(allow) => is_allowed(stream, &allow)
+                .map_err(|why| serving.error(Phase::Accept, ErrorKind::Untrusted).because(why)),
+            None => Ok(()),
+        }
     }
 
     /// Whether any byte has come.
@@ -336,12 +341,11 @@ impl fmt::Debug for Arriving {
 
 /// Whether the client at the other end is to be served. One of whom nothing can be learned, or
 /// at whom the policy panics, is not.
-#[cfg(unix)]
 fn is_allowed(stream: &Stream, allow: &Allow) -> io::Result<()> {
     let peer = stream.peer()?;
     match catch_unwind(AssertUnwindSafe(|| allow(&peer))) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(io::Error::other(format!("user {} is not allowed", peer.uid))),
+        Ok(false) => Err(io::Error::other(format!("user {} is not allowed", peer.user()))),
         Err(_) => Err(io::Error::other("the policy panicked")),
     }
 }

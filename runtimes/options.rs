@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use crate::client::Deadlines;
 use crate::connect::{Connecting, Patience};
-#[cfg(unix)]
-use crate::endpoint::Credentials;
-use crate::endpoint::Place;
+use crate::endpoint::{Credentials, Place, User};
 use crate::lifecycle::Limits;
 use crate::{Error, server};
 
@@ -23,8 +21,7 @@ pub(crate) struct ClientOptions {
     pub(crate) patience: Patience,
     pub(crate) deadlines: Deadlines,
     pub(crate) answer_limit: Option<u64>,
-    #[cfg(unix)]
-    pub(crate) owner: Option<u32>,
+    pub(crate) owner: Option<User>,
 }
 
 impl ClientOptions {
@@ -34,7 +31,6 @@ impl ClientOptions {
             patience: Patience::default(),
             deadlines: Deadlines::default(),
             answer_limit: None,
-            #[cfg(unix)]
             owner: None,
         }
     }
@@ -53,8 +49,8 @@ impl ClientOptions {
 /// The setters of a client, which holds its [`ClientOptions`] in `options`.
 macro_rules! client_setters {
     () => {
-        /// How long to wait for a server that is alive but has no room. 1 s unless set
-        /// otherwise, as git waits; zero reports it at once.
+        /// How long to wait for a server that is alive but has no room. As long as git waits
+        /// unless set otherwise: 1 s, on Windows 30 s. Zero reports it at once.
         #[must_use]
         pub fn wait_if_busy(mut self, limit: core::time::Duration) -> Self {
             self.options.patience.busy = limit;
@@ -107,15 +103,14 @@ macro_rules! client_setters {
             self
         }
 
-        /// Talk only to a server that was started by this user (of whom the system knows by the
-        /// number): another one is sent nothing, and the error is
-        /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted). Any user's, unless set
-        /// otherwise. What belongs to a user is said at
+        /// Talk only to a server that was started by this user,
+        /// [`User::current`](crate::endpoint::User::current) say: another one is sent nothing,
+        /// and the error is [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted). Any user's,
+        /// unless set otherwise. What belongs to a user is said at
         /// [`Credentials`](crate::endpoint::Credentials).
-        #[cfg(unix)]
         #[must_use]
-        pub fn require_owner(mut self, user: u32) -> Self {
-            self.options.owner = Some(user);
+        pub fn require_owner(mut self, user: impl Into<crate::endpoint::User>) -> Self {
+            self.options.owner = Some(user.into());
             self
         }
 
@@ -130,7 +125,6 @@ macro_rules! client_setters {
 pub(crate) type OnError = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Says which clients are served.
-#[cfg(unix)]
 pub(crate) type Allow = Arc<dyn Fn(&Credentials) -> bool + Send + Sync>;
 
 /// A server's options.
@@ -140,7 +134,6 @@ pub(crate) struct ServerOptions {
     pub(crate) request_limit: Option<u64>,
     pub(crate) send: Option<Duration>,
     pub(crate) on_error: Option<OnError>,
-    #[cfg(unix)]
     pub(crate) allow: Option<Allow>,
 }
 
@@ -151,7 +144,6 @@ impl ServerOptions {
             request_limit: Some(server::DEFAULT_REQUEST_LIMIT),
             send: Some(Duration::from_secs(60)),
             on_error: None,
-            #[cfg(unix)]
             allow: None,
         }
     }
@@ -217,10 +209,12 @@ macro_rules! server_setters {
         }
 
         /// Serve only those clients that `allow` says yes to. Others are hung up on before
-        /// anything is read, and reported to [`on_error`](Self::on_error). All that can connect
-        /// are served, unless set otherwise. It is called where connections are accepted, so it
-        /// must not block.
-        #[cfg(unix)]
+        /// anything of their requests is looked at, and reported to
+        /// [`on_error`](Self::on_error). All that can connect are served, unless set otherwise.
+        /// It is called where connections are accepted, so it must not block.
+        ///
+        /// It is asked when a client has connected; on Windows when the first bytes have come,
+        /// for the system says only then who has sent them.
         #[must_use]
         pub fn allow(
             mut self,

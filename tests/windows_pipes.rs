@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use simple_ipc::blocking::{Client, Running, Server};
 use simple_ipc::connect::State;
+use simple_ipc::endpoint::{Access, BindOptions};
 use simple_ipc::pipe_name::PipeName;
 use simple_ipc::{ErrorKind, endpoint};
 
@@ -186,6 +187,23 @@ fn many_clients_of_one_worker() {
         });
         running.stop();
         running.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_may_connect_its_own_user_may() {
+    bounded(|| {
+        let folder = Folder::new("access");
+        for access in [Access::Owner, Access::Group, Access::Everyone] {
+            let options = BindOptions::new().access(access);
+            let running = Server::bind_with(folder.path(), &options)
+                .unwrap()
+                .serve(|request, reply| reply.finish_with(request.into_bytes()))
+                .unwrap();
+            assert_eq!(Client::new(folder.path()).call("x").unwrap(), b"x", "{access:?}");
+            running.stop();
+            running.join().unwrap();
+        }
     });
 }
 
@@ -374,6 +392,10 @@ mod every_runtime {
     use std::future::Future;
     use std::sync::Arc;
 
+    use simple_ipc::Phase;
+    use simple_ipc::client::Delivery;
+    use simple_ipc::endpoint::{Credentials, User};
+
     use super::*;
 
     fn tokio() -> tokio::runtime::Runtime {
@@ -485,6 +507,141 @@ mod every_runtime {
                 }
                 for connection in silent {
                     assert_eq!(connection.call("late").unwrap(), b"late", "{server}");
+                }
+            });
+        });
+    }
+
+    type Allow = fn(&Credentials) -> bool;
+    type Stop = Box<dyn FnOnce()>;
+
+    /// Servers of each runtime in turn, which tell their clients who they are and their test what
+    /// went wrong; and how to stop them.
+    fn introducing(
+        path: &Path,
+        allow: Allow,
+    ) -> [Box<dyn FnOnce(mpsc::Sender<ErrorKind>) -> Stop>; 3] {
+        fn introduce(peer: io::Result<Credentials>) -> io::Result<String> {
+            let peer = peer?;
+            Ok(format!("{} {}", peer.user(), peer.pid.unwrap()))
+        }
+        macro_rules! server {
+            ($runtime:ident, $path:expr, $report:expr) => {
+                simple_ipc::$runtime::Server::bind($path)
+                    .unwrap()
+                    .allow(allow)
+                    .on_error(move |error| $report.send(error.kind()).unwrap())
+            };
+        }
+        macro_rules! handler {
+            () => {
+                |_, reply| async move {
+                    let introduced = introduce(reply.peer())?;
+                    reply.finish_with(introduced).await
+                }
+            };
+        }
+        let paths = [path.to_path_buf(), path.to_path_buf(), path.to_path_buf()];
+        let [blocking, on_tokio, on_smol] = paths;
+        [
+            Box::new(move |report| {
+                let running = server!(blocking, blocking, report)
+                    .serve(|_, reply| {
+                        let introduced = introduce(reply.peer())?;
+                        reply.finish_with(introduced)
+                    })
+                    .unwrap();
+                Box::new(move || {
+                    running.stop();
+                    running.join().unwrap();
+                })
+            }),
+            Box::new(move |report| {
+                let runtime = tokio();
+                let running = runtime
+                    .block_on(async { server!(tokio, on_tokio, report).serve(handler!()) })
+                    .unwrap();
+                Box::new(move || {
+                    running.stop();
+                    runtime.block_on(running.join()).unwrap();
+                })
+            }),
+            Box::new(move |report| {
+                let running = server!(smol, on_smol, report).serve(handler!()).unwrap();
+                Box::new(move || {
+                    running.stop();
+                    smol::block_on(running.join()).unwrap();
+                })
+            }),
+        ]
+    }
+
+    #[test]
+    fn a_handler_learns_who_asks() {
+        bounded(|| {
+            let folder = Folder::new("who");
+            let path = &folder.path();
+            let me = format!("{} {}", User::current().unwrap(), std::process::id());
+            assert!(me.starts_with("S-1-5-21-"), "{me}");
+            for start in introducing(path, Credentials::is_same_user) {
+                let (report, reported) = mpsc::channel();
+                let stop = start(report);
+                for (client, call) in &clients() {
+                    assert_eq!(call(path, b"who am I?"), me.as_bytes(), "{client}");
+                    assert_eq!(call(path, &[0; 500_000]), me.as_bytes(), "{client}");
+                }
+                stop();
+                assert!(reported.recv().is_err());
+            }
+        });
+    }
+
+    #[test]
+    fn whoever_is_not_allowed_is_hung_up_on_when_he_speaks() {
+        bounded(|| {
+            let folder = Folder::new("allowed");
+            let path = &folder.path();
+            for start in introducing(path, |peer| !peer.is_same_user()) {
+                let (report, reported) = mpsc::channel();
+                let stop = start(report);
+                let mut pipe = open(path).unwrap();
+                // Much less than a request.
+                pipe.write_all(b"0").unwrap();
+                assert_eq!(reported.recv().unwrap(), ErrorKind::Untrusted);
+                match pipe.read(&mut [0]) {
+                    Ok(0) => {}
+                    Err(error) => {
+                        assert!(matches!(error.raw_os_error(), Some(109 | 233)), "{error}")
+                    }
+                    Ok(_) => panic!("an answer"),
+                }
+                let error = Client::new(path).call("x").unwrap_err();
+                assert!(matches!(error.kind(), ErrorKind::NoAnswer | ErrorKind::HungUp), "{error}");
+                stop();
+            }
+        });
+    }
+
+    #[test]
+    fn a_client_can_require_whose_the_server_is_before_it_sends_a_byte() {
+        bounded(|| {
+            let system: User = "S-1-5-18".parse().unwrap();
+            let me = User::current().unwrap();
+            let runtime = tokio();
+            with_every_server(|server, path| {
+                let client = Client::new(path);
+                assert_eq!(client.clone().require_owner(me).call("x").unwrap(), b"x", "{server}");
+                let on_tokio = simple_ipc::tokio::Client::new(path).require_owner(system);
+                let on_smol = simple_ipc::smol::Client::new(path).require_owner(system);
+                for result in [
+                    client.require_owner(system).call("x"),
+                    runtime.block_on(on_tokio.call("x")),
+                    smol::block_on(on_smol.call("x")),
+                ] {
+                    let error = result.unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Untrusted, "{server}");
+                    assert_eq!(error.phase(), Phase::Connect);
+                    assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
                 }
             });
         });

@@ -334,7 +334,6 @@ impl Reply {
     /// # Errors
     ///
     /// If the system does not say.
-    #[cfg(unix)]
     pub fn peer(&self) -> io::Result<crate::endpoint::Credentials> {
         self.link.stream.peer()
     }

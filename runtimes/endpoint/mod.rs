@@ -19,6 +19,12 @@ mod activation;
 mod background;
 #[cfg(unix)]
 mod folder;
+#[cfg(any(unix, windows))]
+mod peer;
+// Apart from the rest of its system, so that it is tested on every one.
+#[cfg(any(windows, all(unix, test)))]
+#[path = "windows/security.rs"]
+mod security;
 #[cfg(unix)]
 mod start;
 #[cfg(unix)]
@@ -32,6 +38,8 @@ pub use activation::{Activated, activated};
 pub(crate) use background::start_and_connect_in_background;
 #[cfg(unix)]
 pub use folder::runtime_folder;
+#[cfg(any(unix, windows))]
+pub use peer::{Credentials, User};
 #[cfg(unix)]
 pub(crate) use start::is_called_for;
 #[cfg(all(unix, feature = "blocking"))]
@@ -69,6 +77,12 @@ pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
 
 /// Who may connect to a server, besides the system's administrator. It holds from the first
 /// instant that the socket can be reached.
+///
+/// On Windows it is the pipe's access list. Whatever it is, nobody but the server's user and the
+/// system itself can serve under the pipe's name, and nobody can connect from another machine. A
+/// server that is elevated can be reached by all programs of its user, those that are not elevated
+/// too: its handlers must not do for a client what only an elevated one could do for itself.
+/// Programs in a sandbox of low integrity cannot connect.
 #[cfg(any(unix, windows))]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Access {
@@ -76,13 +90,18 @@ pub enum Access {
     #[default]
     Owner,
     /// The members of the socket's group too, which is the server's, or the folder's if that is
-    /// set-group-id.
+    /// set-group-id. On Windows it is the primary group of the server's user, which as a rule has
+    /// many members: all users of the domain, or nobody in particular.
     Group,
-    /// Every user that can reach the folder.
+    /// Every user that can reach the folder; on Windows every user of this machine.
     Everyone,
 }
 
 /// How a server takes its place at a path.
+///
+/// On Windows only the access means anything. A pipe's name cannot be taken from a server that
+/// lives and is gone when it is, so there is nothing to publish again and no lock to keep; and a
+/// server that drains keeps its name anyway, as [`hold_path`](Self::hold_path) would have it.
 ///
 /// ```
 /// use simple_ipc::endpoint::{Access, BindOptions};
@@ -143,25 +162,6 @@ impl BindOptions {
         self.life_lock = lock;
         self
     }
-}
-
-/// Who is at the other end of a connection, as the system says.
-///
-/// The server's are those of the moment when it began to listen, whoever accepts afterwards: a
-/// server that drops its privileges later is still known by what it had, and one that was handed
-/// its listener is known by whoever made it, a service manager say. A client's are those of the
-/// moment when it connected, whoever it has passed the connection on to since.
-#[cfg(unix)]
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct Credentials {
-    /// The number of the effective user.
-    pub uid: u32,
-    /// The number of the effective group.
-    pub gid: u32,
-    /// The process, where the system says and it can be seen from here. It may have ended, and
-    /// its number may be another's by now: it is for logs, not for decisions.
-    pub pid: Option<u32>,
 }
 
 /// Tells the client that has started this process, if one has, that the server serves.

@@ -120,7 +120,6 @@ impl Reply {
     /// # Errors
     ///
     /// If the system does not say.
-    #[cfg(unix)]
     pub fn peer(&self) -> io::Result<crate::endpoint::Credentials> {
         self.writer.line().socket.stream().peer()
     }

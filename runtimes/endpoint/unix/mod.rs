@@ -14,6 +14,14 @@ pub(super) mod system;
 pub(crate) use listener::{Accepted, Listener};
 pub(crate) use stream::Stream;
 
+/// What tells users apart.
+pub(super) type UserId = u32;
+
+#[allow(clippy::unnecessary_wraps, reason = "other systems may not say")]
+pub(super) fn current_user() -> std::io::Result<UserId> {
+    Ok(rustix::process::geteuid().as_raw())
+}
+
 use std::path::Path;
 
 use rustix::fs::FileType;

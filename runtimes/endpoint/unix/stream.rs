@@ -26,6 +26,9 @@ const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 const SEND_FLAGS: SendFlags = SendFlags::empty(); // SO_NOSIGPIPE is set on each socket.
 
 impl Stream {
+    /// Whether a server learns who its client is before that has sent anything.
+    pub(crate) const CLIENT_IS_KNOWN_AT_ONCE: bool = true;
+
     /// One attempt to connect, which never waits.
     pub(crate) fn connect(path: &Path) -> Result<Self, (Refusal, io::Error)> {
         let failed = |errno| (super::refusal(path, errno), io::Error::from(errno));

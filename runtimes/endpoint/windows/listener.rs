@@ -9,10 +9,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(any(feature = "smol", feature = "tokio"))]
 use core::task::Poll;
 use core::task::Waker;
-use std::format;
 use std::io;
 use std::path::Path;
-use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
@@ -22,6 +20,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_TOO_MANY_OPEN_FILES,
 };
 
+use super::security::description;
 use super::stream::{Stream, state_of};
 use super::system::{self, Event, Heard, Operation, Pipe, Reset, Security};
 use crate::connect::State;
@@ -109,16 +108,10 @@ impl Listener {
         let security = security(options.access).map_err(failed)?;
         let first = match Pipe::create(&name, true, &security) {
             Ok(pipe) => pipe,
-            // This is how the system says that the name is taken.
-            Err(source)
-                if matches!(system::code(&source), ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY) =>
-            {
-                return Err(error(ErrorKind::InUse).because(source));
-            }
             Err(source) => {
-                return Err(match state_of(&source) {
-                    State::Other => failed(source),
-                    state => error(ErrorKind::Endpoint(state)).because(source),
+                return Err(match refusal(&source) {
+                    ErrorKind::Io => failed(source),
+                    kind => error(kind).because(source),
                 });
             }
         };
@@ -359,52 +352,39 @@ fn has_client(slot: &Option<Instance>) -> bool {
     }
 }
 
+/// What it means that the first instance cannot be made.
+fn refusal(error: &io::Error) -> ErrorKind {
+    match system::code(error) {
+        // This is how the system says that the name is taken.
+        ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY => ErrorKind::InUse,
+        _ => match state_of(error) {
+            State::Other => ErrorKind::Io,
+            state => ErrorKind::Endpoint(state),
+        },
+    }
+}
+
 /// Who may do what with the pipe.
 fn security(access: Access) -> io::Result<Security> {
     let user = system::current_user()?;
-    let group = if access == Access::Group { system::current_group()? } else { String::new() };
-    Security::parse(&description(access, &user, &group))
-}
-
-/// The user of the server and the system itself may do everything. Whoever else may connect may
-/// read and write, and may not make an instance: only the server's user can serve under this name.
-/// (git's client asks for more than it needs, that right too, so of other users' servers it can
-/// use only git's own.)
-fn description(access: Access, user: &str, group: &str) -> String {
-    /// FILE_GENERIC_READ, FILE_WRITE_DATA and FILE_WRITE_ATTRIBUTES.
-    const CONNECT: &str = "0x12018b";
-
-    let owner = format!("D:P(A;;GA;;;{user})(A;;GA;;;SY)");
-    match access {
-        Access::Owner => owner,
-        Access::Group => format!("{owner}(A;;{CONNECT};;;{group})"),
-        Access::Everyone => format!("{owner}(A;;{CONNECT};;;WD)"),
-    }
+    Security::parse(&description(access, user, system::current_group()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use windows_sys::Win32::Foundation::{ERROR_GEN_FAILURE, ERROR_INVALID_NAME};
+
     use super::*;
 
     #[test]
-    fn only_the_servers_user_may_serve() {
-        const USER: &str = "S-1-5-21-1";
-        const GROUP: &str = "S-1-5-21-2";
-        for (access, expected) in [
-            (Access::Owner, "D:P(A;;GA;;;S-1-5-21-1)(A;;GA;;;SY)"),
-            (Access::Group, "D:P(A;;GA;;;S-1-5-21-1)(A;;GA;;;SY)(A;;0x12018b;;;S-1-5-21-2)"),
-            (Access::Everyone, "D:P(A;;GA;;;S-1-5-21-1)(A;;GA;;;SY)(A;;0x12018b;;;WD)"),
+    fn what_the_system_says_of_a_name_that_is_taken() {
+        for (code, kind) in [
+            (ERROR_ACCESS_DENIED, ErrorKind::InUse),
+            (ERROR_PIPE_BUSY, ErrorKind::InUse),
+            (ERROR_INVALID_NAME, ErrorKind::Endpoint(State::Invalid)),
+            (ERROR_GEN_FAILURE, ErrorKind::Io),
         ] {
-            assert_eq!(description(access, USER, GROUP), expected);
-        }
-        // FILE_CREATE_PIPE_INSTANCE is not in what others get.
-        assert_eq!(0x12018b & 0x4, 0);
-    }
-
-    #[test]
-    fn the_system_understands_every_description() {
-        for access in [Access::Owner, Access::Group, Access::Everyone] {
-            security(access).unwrap();
+            assert_eq!(refusal(&io::Error::from_raw_os_error(code as i32)), kind, "{code}");
         }
     }
 }

@@ -13,9 +13,11 @@ mod stream;
 mod system;
 
 pub(crate) use listener::{Accepted, Listener};
+pub(super) use security::Sid as UserId;
 #[cfg(any(feature = "smol", feature = "tokio"))]
 pub(crate) use source::{Direction, Source};
 pub(crate) use stream::Stream;
+pub(super) use system::current_user;
 
 use std::ffi::OsString;
 use std::io;
@@ -23,6 +25,7 @@ use std::os::windows::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
+use super::security;
 use crate::connect::{Refusal, State};
 use crate::pipe_name::PipeName;
 

@@ -12,6 +12,7 @@ use windows_sys::Win32::Foundation::{
 
 use super::system::{self, Event, Heard, Operation, Pipe, Reset};
 use crate::connect::{Refusal, State};
+use crate::endpoint::{Credentials, User};
 
 /// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
 ///
@@ -25,6 +26,7 @@ pub(crate) struct Stream(Mutex<Inner>);
 struct Inner {
     /// `None` once it was shut down.
     pipe: Option<Pipe>,
+    is_servers: bool,
     /// Nothing more is received than what has come.
     reading_ended: bool,
     /// Whoever waits is a task, not a thread.
@@ -35,6 +37,7 @@ struct Inner {
     /// What is being sent.
     writing: Option<Operation>,
     /// For threads that wait.
+    #[cfg(feature = "blocking")]
     readable: Option<Arc<Event>>,
     writable: Option<Arc<Event>>,
 }
@@ -43,23 +46,29 @@ struct Inner {
 const CHUNK: usize = 2 * 65536;
 
 impl Stream {
+    /// Whether a server learns who its client is before that has sent anything. The system says
+    /// only who has sent what was received.
+    pub(crate) const CLIENT_IS_KNOWN_AT_ONCE: bool = false;
+
     /// One attempt to connect, which never waits.
     pub(crate) fn connect(path: &Path) -> Result<Self, (Refusal, io::Error)> {
         let name = super::pipe_name(path).map_err(|(state, why)| (Refusal::Not(state), why))?;
         match Pipe::open(&name) {
-            Ok(pipe) => Ok(Self::new(pipe)),
+            Ok(pipe) => Ok(Self::new(pipe, false)),
             Err(error) => Err((super::refusal(&error), error)),
         }
     }
 
-    fn new(pipe: Pipe) -> Self {
+    fn new(pipe: Pipe, is_servers: bool) -> Self {
         Self(Mutex::new(Inner {
             pipe: Some(pipe),
+            is_servers,
             reading_ended: false,
             wakes_tasks: false,
             in_pool: false,
             reading: None,
             writing: None,
+            #[cfg(feature = "blocking")]
             readable: None,
             writable: None,
         }))
@@ -68,7 +77,7 @@ impl Stream {
     /// The server's end of a pipe, to which a client has connected. If `in_pool`, the pipe has
     /// joined the pool, and tasks wait.
     pub(super) fn accepted(pipe: Pipe, in_pool: bool) -> Self {
-        let stream = Self::new(pipe);
+        let stream = Self::new(pipe, true);
         {
             let mut inner = stream.lock();
             (inner.in_pool, inner.wakes_tasks) = (in_pool, in_pool);
@@ -149,6 +158,21 @@ impl Stream {
         // Their ends wake those who wait for them.
         (inner.reading, inner.writing) = (None, None);
         inner.pipe = None;
+    }
+
+    /// Who the peer is. Of a client nothing is known before it has sent something that was
+    /// received.
+    pub(crate) fn peer(&self) -> io::Result<Credentials> {
+        let (pipe, is_servers) = {
+            let inner = self.lock();
+            (inner.pipe.clone().ok_or(io::ErrorKind::NotConnected)?, inner.is_servers)
+        };
+        let (user, pid) = if is_servers {
+            (pipe.client()?, pipe.client_process())
+        } else {
+            (pipe.owner()?, pipe.server_process())
+        };
+        Ok(Credentials { user: User(user), pid })
     }
 
     /// Whether the peer has closed its end. As long as something is left to receive, it counts as

@@ -6,24 +6,26 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::slice;
 use core::task::Waker;
 use core::time::Duration;
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
-use std::string::String;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 use windows_sys::Win32::Foundation::{
     ERROR_INSUFFICIENT_BUFFER, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE, INVALID_HANDLE_VALUE,
-    LocalFree, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    ERROR_NO_TOKEN, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE,
+    INVALID_HANDLE_VALUE, LocalFree, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Security::Authorization::{
-    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
+    SE_KERNEL_OBJECT,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS,
+    GetLengthSid, GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    SECURITY_ATTRIBUTES, TOKEN_ACCESS_MASK, TOKEN_IMPERSONATE, TOKEN_INFORMATION_CLASS,
     TOKEN_PRIMARY_GROUP, TOKEN_QUERY, TOKEN_USER, TokenPrimaryGroup, TokenUser,
 };
 use windows_sys::Win32::Storage::FileSystem::{
@@ -35,14 +37,17 @@ use windows_sys::Win32::System::IO::{
     BindIoCompletionCallback, CancelIoEx, GetOverlappedResult, OVERLAPPED,
 };
 use windows_sys::Win32::System::Pipes::{
-    ConnectNamedPipe, CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS,
-    PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
+    ConnectNamedPipe, CreateNamedPipeW, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
+    ImpersonateNamedPipeClient, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_MESSAGE,
+    PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
 };
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, GetCurrentProcess, INFINITE, OpenProcessToken, SetEvent, WaitForMultipleObjects,
+    CreateEventW, GetCurrentProcess, GetCurrentThread, INFINITE, OpenProcessToken, OpenThreadToken,
+    SetEvent, SetThreadToken, WaitForMultipleObjects,
 };
 use windows_sys::core::BOOL;
 
+use super::security::Sid;
 use crate::pipe_name::PipeName;
 
 /// What a pipe keeps for a reader that is slow, in each direction.
@@ -155,19 +160,19 @@ impl Drop for Security {
     }
 }
 
-/// The user that this process runs as, as the system writes it: `S-1-5-21-…`.
-pub(super) fn current_user() -> io::Result<String> {
+/// The user that this process runs as.
+pub(in crate::runtimes::endpoint) fn current_user() -> io::Result<Sid> {
     // SAFETY: this is not a real handle and needs no closing.
     identity_of_process(unsafe { GetCurrentProcess() }, TokenUser)
 }
 
 /// The primary group of the user that this process runs as.
-pub(super) fn current_group() -> io::Result<String> {
+pub(super) fn current_group() -> io::Result<Sid> {
     // SAFETY: as above.
     identity_of_process(unsafe { GetCurrentProcess() }, TokenPrimaryGroup)
 }
 
-fn identity_of_process(process: HANDLE, which: TOKEN_INFORMATION_CLASS) -> io::Result<String> {
+fn identity_of_process(process: HANDLE, which: TOKEN_INFORMATION_CLASS) -> io::Result<Sid> {
     let mut token = ptr::null_mut();
     // SAFETY: the caller's handle is a process's, and `token` can be written to.
     check(unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) })?;
@@ -175,7 +180,7 @@ fn identity_of_process(process: HANDLE, which: TOKEN_INFORMATION_CLASS) -> io::R
 }
 
 /// `which` is [`TokenUser`] or [`TokenPrimaryGroup`]: their structures begin alike.
-fn identity_of_token(token: &OwnedHandle, which: TOKEN_INFORMATION_CLASS) -> io::Result<String> {
+fn identity_of_token(token: &OwnedHandle, which: TOKEN_INFORMATION_CLASS) -> io::Result<Sid> {
     const _: () = assert!(core::mem::offset_of!(TOKEN_USER, User.Sid) == 0);
     const _: () = assert!(core::mem::offset_of!(TOKEN_PRIMARY_GROUP, PrimaryGroup) == 0);
     let token = token.as_raw_handle();
@@ -194,20 +199,61 @@ fn identity_of_token(token: &OwnedHandle, which: TOKEN_INFORMATION_CLASS) -> io:
     check(unsafe { GetTokenInformation(token, which, start, capacity, &mut len) })?;
     // SAFETY: it begins with this pointer, which leads into `buffer`, which lives on.
     let sid = unsafe { *buffer.as_ptr().cast::<PSID>() };
-    let mut text = ptr::null_mut();
-    // SAFETY: `sid` is what the system has just given, and `text` can be written to.
-    check(unsafe { ConvertSidToStringSidW(sid, &mut text) })?;
-    let mut units = Vec::new();
-    for at in 0.. {
-        // SAFETY: the text ends with a zero, and is not read beyond it.
-        match unsafe { *text.add(at) } {
-            0 => break,
-            unit => units.push(unit),
+    // SAFETY: so it is.
+    unsafe { copied(sid) }
+}
+
+/// What `sid` points to, in a form of its own.
+///
+/// # Safety
+///
+/// `sid` must be null, or have come from the system, and what it points to must live.
+unsafe fn copied(sid: PSID) -> io::Result<Sid> {
+    let bytes = if sid.is_null() {
+        &[]
+    } else {
+        // SAFETY: the caller says that it is one of the system's, of which this is the length.
+        unsafe { slice::from_raw_parts(sid.cast::<u8>(), GetLengthSid(sid) as usize) }
+    };
+    Sid::from_bytes(bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The token of whoever this thread acts for, if it does not act for its process.
+fn token_of_thread(access: TOKEN_ACCESS_MASK) -> io::Result<Option<OwnedHandle>> {
+    let mut token = ptr::null_mut();
+    // SAFETY: the thread's handle is not a real one and needs no closing; `token` can be written
+    // to. The process's own rights count, for those of whoever it acts for may not do.
+    match check(unsafe { OpenThreadToken(GetCurrentThread(), access, 1, &mut token) }) {
+        Ok(()) => owned(token).map(Some),
+        Err(error) if code(&error) == ERROR_NO_TOKEN => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// This thread acts for the client of a pipe. Dropping it ends that, and the thread acts for whom
+/// it did before.
+struct Impersonation {
+    before: Option<OwnedHandle>,
+}
+
+impl Impersonation {
+    fn of_client(pipe: &Pipe) -> io::Result<Self> {
+        let before = token_of_thread(TOKEN_IMPERSONATE)?;
+        // SAFETY: the handle is open. If it fails, the thread acts for whom it did before.
+        check(unsafe { ImpersonateNamedPipeClient(pipe.handle()) })?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Impersonation {
+    fn drop(&mut self) {
+        let before = self.before.as_ref().map_or(ptr::null_mut(), |token| token.as_raw_handle());
+        // SAFETY: no thread means this one; the token is open, or null for that of the process.
+        if unsafe { SetThreadToken(ptr::null(), before) } == 0 {
+            // What this thread did next, it would do in the client's name.
+            std::process::abort();
         }
     }
-    // SAFETY: the system has allocated it for us to free in this way, once.
-    unsafe { LocalFree(text.cast()) };
-    Ok(String::from_utf16_lossy(&units))
 }
 
 /// Whether a pipe is there, without connecting to it, and whether it has room; waits for a
@@ -287,6 +333,58 @@ impl Pipe {
         // SAFETY: the handle is open. `completed` expects what it is called with: every operation
         // that is started on this handle and whose end is sent to the pool is a `Block`'s.
         check(unsafe { BindIoCompletionCallback(self.handle(), Some(completed), 0) })
+    }
+
+    /// The user of the client whose bytes were received last.
+    pub(super) fn client(&self) -> io::Result<Sid> {
+        let token = {
+            let _acting = Impersonation::of_client(self)?;
+            token_of_thread(TOKEN_QUERY)?
+        };
+        let token = token.ok_or(io::ErrorKind::NotFound)?;
+        identity_of_token(&token, TokenUser)
+    }
+
+    /// Whose pipe it is.
+    pub(super) fn owner(&self) -> io::Result<Sid> {
+        let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the handle is open, `owner` and `descriptor` can be written to, all else may be
+        // null.
+        let result = unsafe {
+            GetSecurityInfo(
+                self.handle(),
+                SE_KERNEL_OBJECT,
+                OWNER_SECURITY_INFORMATION,
+                &mut owner,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &mut descriptor,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result as i32));
+        }
+        // What the owner lies in is freed at the end.
+        let _descriptor = Security(descriptor);
+        // SAFETY: the system has just given it, and it lives as long as the descriptor.
+        unsafe { copied(owner) }
+    }
+
+    /// The client's process, if the system says.
+    pub(super) fn client_process(&self) -> Option<u32> {
+        let mut process = 0;
+        // SAFETY: the handle is open, and `process` can be written to.
+        check(unsafe { GetNamedPipeClientProcessId(self.handle(), &mut process) }).ok()?;
+        Some(process)
+    }
+
+    /// As above, the server's.
+    pub(super) fn server_process(&self) -> Option<u32> {
+        let mut process = 0;
+        // SAFETY: as above.
+        check(unsafe { GetNamedPipeServerProcessId(self.handle(), &mut process) }).ok()?;
+        Some(process)
     }
 
     /// How many bytes have come.
@@ -524,6 +622,7 @@ impl Operation {
     }
 
     /// Nobody is to be woken at the end.
+    #[cfg(feature = "blocking")]
     pub(super) fn forget_wakers(&self) {
         let mut ending = self.block().ending.lock().unwrap_or_else(PoisonError::into_inner);
         ending.wakers.clear();
@@ -562,5 +661,82 @@ impl Drop for Operation {
 impl core::fmt::Debug for Operation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Operation").field("result", &self.result()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY};
+    use windows_sys::Win32::Security::{ImpersonateSelf, RevertToSelf, SecurityIdentification};
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+
+    use super::*;
+
+    fn pipe_name(name: &str) -> PipeName {
+        let path = std::format!("C:/simple-ipc-{}/{name}", std::process::id());
+        PipeName::of(&path.encode_utf16().collect::<Vec<_>>()).unwrap()
+    }
+
+    fn only_this_user() -> Security {
+        let user = current_user().unwrap();
+        Security::parse(&std::format!("O:{user}D:P(A;;GA;;;{user})")).unwrap()
+    }
+
+    /// Wine does not do all that Windows does.
+    fn is_wine() -> bool {
+        let version = c"wine_get_version".to_bytes_with_nul().as_ptr();
+        // SAFETY: both names end with a zero; every process has that library.
+        unsafe {
+            GetProcAddress(GetModuleHandleA(c"ntdll.dll".to_bytes_with_nul().as_ptr()), version)
+                .is_some()
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_first_instance() {
+        let (name, security) = (pipe_name("first"), only_this_user());
+        let first = Pipe::create(&name, true, &security).unwrap();
+        Pipe::create(&name, false, &security).unwrap();
+        match Pipe::create(&name, true, &security) {
+            Err(error) => assert!(matches!(code(&error), ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY)),
+            Ok(_) if is_wine() => std::eprintln!("skipped: Wine makes any number of firsts"),
+            Ok(_) => panic!("two servers"),
+        }
+        drop(first);
+        Pipe::create(&name, true, &security).unwrap();
+    }
+
+    /// A pipe whose client has sent a byte that was received: the server's end, the client's.
+    fn connected(name: &str) -> (Pipe, Pipe) {
+        let name = pipe_name(name);
+        let server = Pipe::create(&name, true, &only_this_user()).unwrap();
+        let client = Pipe::open(&name).unwrap();
+        let heard = Heard::Event(Event::new(Reset::Manual).unwrap());
+        client.start_writing(heard, std::vec![b'x']).unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap(), 1);
+        (server, client)
+    }
+
+    #[test]
+    fn both_ends_learn_who_the_other_is_and_act_for_nobody_afterwards() {
+        let (server, client) = connected("known");
+        let user = current_user().unwrap();
+        assert_eq!(server.client().unwrap(), user);
+        assert_eq!(client.owner().unwrap(), user);
+        assert_eq!(server.client_process(), Some(std::process::id()));
+        assert_eq!(client.server_process(), Some(std::process::id()));
+        assert!(token_of_thread(TOKEN_QUERY).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_thread_that_acts_for_somebody_else_still_does_afterwards() {
+        let (server, _client) = connected("acting");
+        // SAFETY: it takes a number.
+        check(unsafe { ImpersonateSelf(SecurityIdentification) }).unwrap();
+        assert!(token_of_thread(TOKEN_QUERY).unwrap().is_some());
+        server.client().unwrap();
+        assert!(token_of_thread(TOKEN_QUERY).unwrap().is_some());
+        // SAFETY: it takes nothing.
+        check(unsafe { RevertToSelf() }).unwrap();
     }
 }

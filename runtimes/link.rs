@@ -250,6 +250,29 @@ impl Arriving {
         }
     }
 
+    /// Receives what a client that has just connected has sent. One on the same processor can
+    /// speak only when it is offered that; so this is done, a few times, while `nobody_else`
+    /// needs it.
+    pub(crate) fn greet(
+        &mut self,
+        stream: &Stream,
+        serving: &Serving,
+        nobody_else: impl Fn() -> bool,
+    ) -> Progress {
+        /// Further looks, before the client is left to those that wait.
+        const GRACE: usize = 2;
+
+        let mut progress = self.receive(stream, serving);
+        for _ in 0..GRACE {
+            if !matches!(progress, Progress::Pending) || !nobody_else() {
+                break;
+            }
+            thread::yield_now();
+            progress = self.receive(stream, serving);
+        }
+        progress
+    }
+
     /// Receives what has come, without waiting.
     pub(crate) fn receive(&mut self, stream: &Stream, serving: &Serving) -> Progress {
         if Stream::CLIENT_IS_KNOWN_AT_ONCE {
@@ -452,10 +475,51 @@ impl Looking {
     }
 }
 
-/// How often a server looks again whether a client that has just connected speaks, before it
-/// leaves it to those that wait. Each time it offers the processor, so that a client on the same
-/// one can speak; so only while no other client needs it.
-pub(crate) const GRACE: usize = 2;
+/// What a task that accepts connections does after each.
+#[cfg(any(feature = "smol", feature = "tokio"))]
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Turn {
+    /// Another client is there.
+    Accept,
+    /// Another client is there, but it is the executor's other tasks' turn first.
+    GiveWay,
+    /// Nobody is there.
+    Wait,
+}
+
+/// How such a task divides its time.
+#[cfg(any(feature = "smol", feature = "tokio"))]
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    accepted: u32,
+}
+
+#[cfg(any(feature = "smol", feature = "tokio"))]
+impl Round {
+    /// So many connections are accepted before other tasks have a turn.
+    const LEN: u32 = 32;
+
+    /// A connection has been accepted, and seen to as far as it can be now. To look for the next
+    /// is much cheaper than to have the system tell; and if nothing else is under way, one that
+    /// is about to come on this processor is let.
+    pub(crate) fn next(&mut self, alone: bool, is_queued: impl Fn() -> bool) -> Turn {
+        self.accepted += 1;
+        if !is_queued() {
+            if alone {
+                thread::yield_now();
+            }
+            if !alone || !is_queued() {
+                self.accepted = 0;
+                return Turn::Wait;
+            }
+        }
+        if self.accepted < Self::LEN {
+            return Turn::Accept;
+        }
+        self.accepted = 0;
+        Turn::GiveWay
+    }
+}
 
 /// What a handler's failure is reported as: what went wrong with the connection as it was, and
 /// anything else as the cause of an aborted exchange.

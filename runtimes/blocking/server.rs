@@ -22,7 +22,7 @@ use std::vec::Vec;
 use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
-use crate::runtimes::link::{Arriving, GRACE, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
 use crate::{Error, ErrorKind, Phase, lifecycle};
@@ -682,15 +682,7 @@ impl Shared {
         // Offering the processor pays only while no other client needs it.
         let alone = self.at_work.fetch_add(1, Ordering::Relaxed) == 0;
         let mut arriving = Arriving::new(&self.options, self.streaming);
-        let mut progress = arriving.receive(&stream, &self.serving);
-        for _ in 0..if alone { GRACE } else { 0 } {
-            if !matches!(progress, Progress::Pending) {
-                break;
-            }
-            thread::yield_now();
-            progress = arriving.receive(&stream, &self.serving);
-        }
-        match progress {
+        match arriving.greet(&stream, &self.serving, || alone) {
             Progress::Ready => self.begin(Ready { arriving, stream }),
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),

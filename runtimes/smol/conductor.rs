@@ -1,11 +1,9 @@
 //! The task that accepts connections and does what time brings about.
 
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
-use std::io;
 use std::sync::Arc;
-use std::thread;
 
 use ::smol::{Task, Timer};
 
@@ -16,7 +14,7 @@ use crate::Error;
 use crate::Phase;
 use crate::endpoint::{Accepted, Listener};
 use crate::lifecycle::Action;
-use crate::runtimes::link::GRACE;
+use crate::runtimes::link::{Round, Turn};
 
 /// Accepts, and starts a task with `start` for every connection that is not done with at once.
 pub(super) struct Conductor<K: Handle, S> {
@@ -32,11 +30,9 @@ pub(super) struct Conductor<K: Handle, S> {
     /// Since the start of the server.
     paused_until: Option<Duration>,
     alarm: Option<(Timer, Duration)>,
-    /// Connections accepted since others last had a turn.
-    accepted: u32,
-    /// Exchanges since clients last stood in line, down to none. Offering them the processor
-    /// pays only while they do not.
-    crowded: u32,
+    round: Round,
+    /// A client is queued, as far as is known without asking the reactor.
+    is_queued: bool,
     /// The last field, so the last to be dropped.
     _announce: Announce,
 }
@@ -51,12 +47,6 @@ impl Drop for Announce {
 }
 
 impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
-    /// How long a line of clients is remembered, in exchanges.
-    const CROWD: u32 = 2;
-
-    /// After so many connections the executor's other tasks have a turn.
-    const ROUND: u32 = 16;
-
     pub(super) fn new(service: Arc<Service<K>>, listener: Async<Listener>, start: S) -> Self {
         let announce = Announce(service.control.clone());
         Self {
@@ -68,8 +58,8 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             is_drained: false,
             paused_until: None,
             alarm: None,
-            accepted: 0,
-            crowded: 0,
+            round: Round::default(),
+            is_queued: false,
             _announce: announce,
         }
     }
@@ -77,13 +67,13 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     /// Ready when the server has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let may_accept = match self.service.control.due() {
+            let (may_accept, alone) = match self.service.control.due() {
                 Due::Action(Action::End(_)) => return Poll::Ready(()),
                 Due::Action(action) => {
                     self.act(action);
                     continue;
                 }
-                Due::Nothing { may_accept } => may_accept,
+                Due::Nothing { may_accept, alone } => (may_accept, alone),
             };
             self.poll_unpublished(cx);
             let control = &self.service.control;
@@ -92,7 +82,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
                 self.paused_until = None;
             }
             let wants_to_accept = !self.is_drained && !is_paused;
-            if wants_to_accept && may_accept && self.poll_accept(cx).is_ready() {
+            if wants_to_accept && may_accept && self.poll_accept(cx, alone).is_ready() {
                 continue;
             }
             let gated = wants_to_accept && !may_accept;
@@ -126,20 +116,28 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         }
     }
 
-    /// Ready when a connection has been accepted, or could not be.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let accepted = match self.poll_queued(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => self.listener.get_ref().accept(),
-            Poll::Ready(Err(error)) => Accepted::Failed(error),
+    /// Ready when a connection has been accepted, or could not be. `alone`: nothing else is under
+    /// way.
+    fn poll_accept(&mut self, cx: &mut Context<'_>, alone: bool) -> Poll<()> {
+        let queued = match core::mem::take(&mut self.is_queued) {
+            true => Ok(()),
+            false => ready!(self.listener.poll_readable(cx)),
         };
+        let listener = self.listener.clone();
+        let accepted = queued.map_or_else(Accepted::Failed, |()| listener.get_ref().accept());
         let control = &self.service.control;
         match accepted {
             Accepted::Stream(stream) => {
-                self.accepted += 1;
-                let looks = if self.crowded == 0 { GRACE } else { 0 };
-                if let Some(connection) = Connection::new(&self.service, stream, looks, cx) {
+                let is_queued = || is_readable(listener.get_ref());
+                let nobody_else = || alone && !is_queued();
+                if let Some(connection) = Connection::new(&self.service, stream, nobody_else, cx) {
                     self.serve(connection, cx);
+                }
+                let next = self.round.next(alone, is_queued);
+                self.is_queued = next != Turn::Wait;
+                if next == Turn::GiveWay {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
             // What was queued has been accepted, and no more can be.
@@ -160,26 +158,6 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             }
         }
         Poll::Ready(())
-    }
-
-    /// Ready when there is something to accept. To look is much cheaper than to ask the reactor,
-    /// so the first thing after an exchange is to look whether the next client is there.
-    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if (1..Self::ROUND).contains(&self.accepted) {
-            if is_readable(self.listener.get_ref()) {
-                self.crowded = Self::CROWD;
-                return Poll::Ready(Ok(()));
-            }
-            self.crowded = self.crowded.saturating_sub(1);
-            if self.crowded == 0 {
-                thread::yield_now();
-                if is_readable(self.listener.get_ref()) {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
-        self.accepted = 0;
-        self.listener.poll_readable(cx)
     }
 
     /// A handler that can finish at once does so here; whatever takes longer becomes a task.

@@ -5,7 +5,6 @@ use core::task::{Context, Poll, ready};
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use super::control::{Control, Number, Turn};
@@ -73,26 +72,18 @@ enum Stage<F> {
 }
 
 impl<K: Handle> Connection<K> {
-    /// A client has connected. It gets `looks` further looks to speak before it is left alone,
-    /// each after everybody else had the processor.
+    /// A client has connected, and is [greeted](Arriving::greet).
     ///
     /// `None` if nothing is left to do. If the handler begins, it is [polled](Self::poll) next.
     pub(super) fn new(
         service: &Arc<Service<K>>,
         stream: Stream,
-        looks: usize,
+        nobody_else: impl Fn() -> bool,
         cx: &Context<'_>,
     ) -> Option<Self> {
         let stream = Arc::new(stream);
         let mut arriving = Arriving::new(&service.options, K::STREAMING);
-        let mut progress = arriving.receive(&stream, &service.serving);
-        for _ in 0..looks {
-            if !matches!(progress, Progress::Pending) {
-                break;
-            }
-            thread::yield_now();
-            progress = arriving.receive(&stream, &service.serving);
-        }
+        let progress = arriving.greet(&stream, &service.serving, nobody_else);
         if let Progress::Gone(error) = &progress {
             error.iter().for_each(|error| service.options.report(error));
             return None;

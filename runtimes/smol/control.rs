@@ -90,9 +90,10 @@ enum Ended {
 #[derive(Debug)]
 pub(super) enum Due {
     Action(Action),
-    /// Nothing but accepting, if it may.
+    /// Nothing but accepting, if it may. `alone`: no exchange is under way.
     Nothing {
         may_accept: bool,
+        alone: bool,
     },
 }
 
@@ -261,7 +262,10 @@ impl Control {
             loop {
                 let action = if state.is_held_back() { None } else { state.lifecycle.poll(now) };
                 match action {
-                    None => return Due::Nothing { may_accept: state.may_accept() },
+                    None => {
+                        let alone = state.lifecycle.load().running == 0;
+                        return Due::Nothing { may_accept: state.may_accept(), alone };
+                    }
                     Some(Action::Close(ticket)) => state.close(ticket),
                     Some(Action::Abort) => {
                         self.aborted.store(true, Ordering::Release);

@@ -16,7 +16,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
 
@@ -30,7 +29,7 @@ use super::system::{self, AsyncFd};
 use crate::endpoint::{Accepted, Listener, Stream};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
 use crate::runtimes::link::{
-    Arriving, GRACE, Pace, Progress, Serving, handler_failed, handler_panicked,
+    Arriving, Pace, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
 };
 use crate::runtimes::options::ServerOptions;
 use crate::{Error, Phase};
@@ -166,9 +165,6 @@ impl State {
 }
 
 impl Shared {
-    /// So many connections are accepted before other tasks have a turn.
-    const ROUND: usize = 32;
-
     /// Starts to serve.
     pub(super) fn start(
         listener: Listener,
@@ -229,13 +225,14 @@ impl Shared {
 /// Accepting.
 impl Shared {
     async fn accept(self: Arc<Self>) {
+        let mut round = Round::default();
         loop {
             // Ready at once if it has not been cleared since.
             let mut ready = match self.listener.readable().await {
                 Ok(ready) => ready,
                 Err(error) => return self.fail(error),
             };
-            for turn in 1.. {
+            loop {
                 let Some(alone) = self.wait_for_place().await else { return };
                 match ready.get_inner().accept() {
                     Accepted::Stream(stream) => self.welcome(stream, alone),
@@ -247,20 +244,14 @@ impl Shared {
                     }
                     Accepted::Failed(error) => return self.fail(error),
                 }
-                let mut is_next_there = system::is_readable(&self.listener);
-                if alone && !is_next_there {
-                    // It may be about to come, on this processor: letting it costs much less
-                    // than asking the reactor.
-                    thread::yield_now();
-                    is_next_there = system::is_readable(&self.listener);
-                }
-                if !is_next_there {
-                    // An event that came since `ready` is not cleared by this.
-                    ready.clear_ready();
-                    break;
-                }
-                if turn % Self::ROUND == 0 {
-                    ::tokio::task::yield_now().await;
+                match round.next(alone, || system::is_readable(&self.listener)) {
+                    Turn::Accept => {}
+                    Turn::GiveWay => ::tokio::task::yield_now().await,
+                    Turn::Wait => {
+                        // An event that came since `ready` is not cleared by this.
+                        ready.clear_ready();
+                        break;
+                    }
                 }
             }
         }
@@ -317,17 +308,8 @@ impl Shared {
     /// A client has connected.
     fn welcome(self: &Arc<Self>, stream: Stream, alone: bool) {
         let mut arriving = Arriving::new(&self.options, self.streaming);
-        let mut progress = arriving.receive(&stream, &self.serving);
-        // Offering the processor pays only while no other client needs it.
-        let looks = if alone { GRACE } else { 0 };
-        for _ in 0..looks {
-            if !matches!(progress, Progress::Pending) || system::is_readable(&self.listener) {
-                break;
-            }
-            thread::yield_now();
-            progress = arriving.receive(&stream, &self.serving);
-        }
-        match progress {
+        let nobody_else = || alone && !system::is_readable(&self.listener);
+        match arriving.greet(&stream, &self.serving, nobody_else) {
             Progress::Ready => {
                 self.begin(Ready { arriving, stream }, self.pace.is_quick());
             }

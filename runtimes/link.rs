@@ -521,6 +521,40 @@ impl Round {
     }
 }
 
+/// Going on at once while a long message is under way: its other end is at work on it then, and to
+/// ask a reactor for the end of that costs far more than to try again.
+#[cfg(any(feature = "smol", feature = "tokio"))]
+#[derive(Debug, Default)]
+pub(crate) struct Momentum {
+    moved_much: bool,
+}
+
+#[cfg(any(feature = "smol", feature = "tokio"))]
+impl Momentum {
+    /// What moves as much at a time is a long message.
+    const MUCH: usize = 16 * 1024;
+    const TRIES: u32 = 4;
+
+    /// Does `transfer`; if the one before moved much, again a few times while it would block.
+    pub(crate) fn carry(
+        &mut self,
+        mut transfer: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut tries = if self.moved_much { Self::TRIES } else { 0 };
+        let result = loop {
+            match transfer() {
+                Err(error) if tries > 0 && error.kind() == io::ErrorKind::WouldBlock => {
+                    tries -= 1;
+                    thread::yield_now();
+                }
+                result => break result,
+            }
+        };
+        self.moved_much = matches!(result, Ok(Self::MUCH..));
+        result
+    }
+}
+
 /// What a handler's failure is reported as: what went wrong with the connection as it was, and
 /// anything else as the cause of an aborted exchange.
 pub(crate) fn handler_failed(

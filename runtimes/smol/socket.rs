@@ -10,7 +10,7 @@ use ::smol::Timer;
 
 use super::system::Async;
 use crate::endpoint::Stream;
-use crate::runtimes::link::Looking;
+use crate::runtimes::link::{Looking, Momentum};
 
 /// A connection that is registered with the reactor when it first has to wait. Most never have
 /// to.
@@ -44,6 +44,7 @@ pub(super) struct Wait {
     deadline: Option<(Timer, Duration)>,
     /// Looking before the reactor is asked.
     looking: Looking,
+    momentum: Momentum,
 }
 
 impl Socket {
@@ -97,7 +98,7 @@ impl Socket {
         loop {
             if !wait.asked {
                 wait.looking.offer();
-                match transfer(&self.stream) {
+                match wait.momentum.carry(|| transfer(&self.stream)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
                         wait.looking = Looking::default();

@@ -15,7 +15,7 @@ use ::tokio::time::Sleep;
 use super::system::{AsyncFd, watch};
 use crate::endpoint::Stream;
 use crate::exchange::Sending;
-use crate::runtimes::link::Looking;
+use crate::runtimes::link::{Looking, Momentum};
 
 /// A connection, which the runtime watches from the first time that it must wait.
 #[derive(Debug)]
@@ -75,18 +75,18 @@ impl Socket {
     }
 
     /// Does `attempt`, or waits until it does not block any more, for `limit` at the most.
-    pub(super) fn poll_io<T>(
+    pub(super) fn poll_io(
         &self,
         cx: &mut Context<'_>,
         wait: &mut Wait,
         direction: Direction,
         limit: impl FnOnce() -> Option<Duration>,
-        mut attempt: impl FnMut(&Stream) -> io::Result<T>,
-    ) -> Poll<Result<T, Trouble>> {
+        mut attempt: impl FnMut(&Stream) -> io::Result<usize>,
+    ) -> Poll<Result<usize, Trouble>> {
         ready!(wait.poll_turn(cx));
         loop {
             ready!(wait.looks.poll_rest(cx));
-            match attempt(&self.stream) {
+            match wait.momentum.carry(|| attempt(&self.stream)) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Poll::Ready(Err(Trouble::Failed(error)));
                 }
@@ -112,8 +112,9 @@ impl Socket {
                 return wait.poll_late(cx, limit).map(|limit| Err(Trouble::Late(limit)));
             };
             // Not ready after all: that is noted, and waited for.
-            if let Ok(result) =
-                guard.map_err(Trouble::Failed)?.try_io(|watched| attempt(watched.get_ref()))
+            if let Ok(result) = guard
+                .map_err(Trouble::Failed)?
+                .try_io(|watched| wait.momentum.carry(|| attempt(watched.get_ref())))
             {
                 wait.has_moved();
                 return Poll::Ready(result.map_err(Trouble::Failed));
@@ -165,6 +166,7 @@ pub(super) struct Wait {
     looks: Looks,
     /// How much was moved since others had a turn.
     moved: u8,
+    momentum: Momentum,
 }
 
 impl Wait {

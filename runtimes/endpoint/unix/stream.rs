@@ -1,5 +1,6 @@
 //! A connected socket: never blocking, closed on exec, and without SIGPIPE.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -14,10 +15,18 @@ use crate::endpoint::Credentials;
 
 /// A connection. It never blocks: what cannot be done at once is `WouldBlock`.
 #[derive(Debug)]
-pub(crate) struct Stream(OwnedFd);
+pub(crate) struct Stream {
+    socket: OwnedFd,
+    /// More has been sent than the system's usual buffer holds, so it has been given a larger one.
+    is_wide: AtomicBool,
+}
 
 /// Slices handed to one vectored write: the gain levels off before this (32 packets).
 const MAX_SLICES: usize = 64;
+
+/// The buffer for long messages, so that each end finds work while the other is at work. (Linux
+/// doubles it, and grants no more than `net.core.wmem_max`.) One of some MiB is slower again.
+const WIDE: usize = 512 * 1024;
 
 /// A peer that is gone is an error, never a signal.
 #[cfg(not(target_vendor = "apple"))]
@@ -36,13 +45,13 @@ impl Stream {
             socket(true).map_err(|errno| (Refusal::Not(super::State::Other), errno.into()))?;
         super::address::with_address(path, |address| rustix::net::connect(&socket, address))
             .map_err(failed)?;
-        Ok(Self(socket))
+        Ok(Self { socket, is_wide: AtomicBool::new(false) })
     }
 
     /// A socket that was just accepted, not blocking and closed on exec already.
     pub(super) fn from_accepted(socket: OwnedFd) -> io::Result<Self> {
         no_sigpipe(&socket)?;
-        Ok(Self(socket))
+        Ok(Self { socket, is_wide: AtomicBool::new(false) })
     }
 
     /// Sends as much of `slices` as the peer's buffer takes, in one call.
@@ -55,8 +64,13 @@ impl Stream {
         }
         loop {
             let mut no_control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(&self.0, &vector[..count], &mut no_control, SEND_FLAGS) {
+            let slices = &vector[..count];
+            match rustix::net::sendmsg(&self.socket, slices, &mut no_control, SEND_FLAGS) {
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !self.is_wide.swap(true, Ordering::Relaxed) => {
+                    // Without it everything is as it was, only slower.
+                    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&self.socket, WIDE);
+                }
                 result => return Ok(result?),
             }
         }
@@ -65,7 +79,7 @@ impl Stream {
     /// Receives into `buffer` what has come. 0 is the end of the stream, if `buffer` has room.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         end_if_reset(|| {
-            rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
+            rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
         })
     }
 
@@ -74,7 +88,7 @@ impl Stream {
     pub(crate) fn receive_into(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         end_if_reset(|| {
             let spare = rustix::buffer::spare_capacity(buffer);
-            rustix::net::recv(&self.0, spare, RecvFlags::empty()).map(|(n, _)| n)
+            rustix::net::recv(&self.socket, spare, RecvFlags::empty()).map(|(n, _)| n)
         })
     }
 
@@ -82,23 +96,23 @@ impl Stream {
     /// before can still be received.
     pub(crate) fn shut_down_reading(&self) {
         // It can fail only where the peer is gone already.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Read);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
     /// Ends both directions at once, whoever else holds this connection.
     pub(crate) fn shut_down(&self) {
         // As above.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Who the peer is.
     pub(crate) fn peer(&self) -> io::Result<Credentials> {
-        super::system::peer_credentials(self.0.as_fd())
+        super::system::peer_credentials(self.socket.as_fd())
     }
 
     /// Whether the peer has closed its end. Half-closing is not leaving.
     pub(crate) fn peer_has_left(&self) -> bool {
-        let mut fd = [PollFd::new(&self.0, PollFlags::empty())];
+        let mut fd = [PollFd::new(&self.socket, PollFlags::empty())];
         poll(&mut fd, Some(&Timespec::default())).is_ok()
             && fd[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
@@ -106,25 +120,25 @@ impl Stream {
     /// Blocks until there is something to receive, for `timeout` at the most.
     #[cfg(feature = "blocking")]
     pub(crate) fn wait_readable(&self, timeout: Option<core::time::Duration>) -> io::Result<bool> {
-        wait(self.0.as_fd(), PollFlags::IN, timeout)
+        wait(self.socket.as_fd(), PollFlags::IN, timeout)
     }
 
     /// Blocks until there is room to send, for `timeout` at the most.
     #[cfg(feature = "blocking")]
     pub(crate) fn wait_writable(&self, timeout: Option<core::time::Duration>) -> io::Result<bool> {
-        wait(self.0.as_fd(), PollFlags::OUT, timeout)
+        wait(self.socket.as_fd(), PollFlags::OUT, timeout)
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 

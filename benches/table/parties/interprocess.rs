@@ -1,6 +1,7 @@
-//! The crate `interprocess`: the transport, with packets made by hand.
+//! The crate `interprocess`: the transport. A message is its length and its bytes, as one would
+//! write it by hand.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, BufWriter, IoSlice, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::thread;
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Name, Stream};
 
-use crate::support::floor::{frame, is_whole};
+use crate::support::floor::READS;
 use crate::support::load::{Answer, answer, converse};
 use crate::support::party::Party;
 
@@ -28,7 +29,7 @@ pub(crate) static INTERPROCESS: Party = Party {
         Ok(Box::new(move |work| {
             converse(work, |request, reply| {
                 let mut stream = Stream::connect(name.borrow())?;
-                write_slices(&mut stream, &mut frame(request))?;
+                send(&mut stream, request)?;
                 receive(&mut stream, reply)
             })
         }))
@@ -51,12 +52,20 @@ fn exchange(stream: &mut Stream) -> io::Result<()> {
     let mut message = Vec::new();
     receive(stream, &mut message)?;
     match answer(&message) {
-        Answer::Short(bytes) => write_slices(stream, &mut frame(&bytes)),
-        Answer::Long(_) | Answer::Lines(_) => Err(io::ErrorKind::Unsupported.into()),
+        Answer::Short(bytes) => send(stream, &bytes),
+        Answer::Long(bytes) => send(stream, bytes),
+        Answer::Lines(lines) => {
+            let mut stream = BufWriter::with_capacity(READS[1], stream);
+            stream.write_all(&length(lines.as_flattened()))?;
+            lines.iter().try_for_each(|line| stream.write_all(line))?;
+            stream.flush()
+        }
     }
 }
 
-fn write_slices(stream: &mut Stream, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+fn send(stream: &mut Stream, message: &[u8]) -> io::Result<()> {
+    let length = length(message);
+    let mut slices = &mut [IoSlice::new(&length), IoSlice::new(message)][..];
     while !slices.is_empty() {
         let sent = stream.write_vectored(slices)?;
         IoSlice::advance_slices(&mut slices, sent);
@@ -65,14 +74,35 @@ fn write_slices(stream: &mut Stream, mut slices: &mut [IoSlice<'_>]) -> io::Resu
 }
 
 fn receive(stream: &mut Stream, message: &mut Vec<u8>) -> io::Result<()> {
-    let mut buffer = [0; 4096];
-    let mut len = 0;
-    while !is_whole(&buffer[..len])? {
-        match stream.read(&mut buffer[len..])? {
+    let mut first = [0; READS[0]];
+    let mut received = 0;
+    while received < LENGTH {
+        match stream.read(&mut first[received..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            received => len += received,
+            more => received += more,
         }
     }
-    message.extend_from_slice(&buffer[4..len - 4]);
-    Ok(())
+    let rest = begin(&first[..received], message)?;
+    match stream.take(rest).read_to_end(message)? as u64 == rest {
+        true => Ok(()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// What comes before a message.
+const LENGTH: usize = 8;
+
+pub(super) fn length(message: &[u8]) -> [u8; LENGTH] {
+    (message.len() as u64).to_le_bytes()
+}
+
+/// Takes what was received first, and says how much is to come.
+pub(super) fn begin(received: &[u8], message: &mut Vec<u8>) -> io::Result<u64> {
+    let Some((length, begun)) = received.split_first_chunk::<LENGTH>() else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    message.clear();
+    message.extend_from_slice(begun);
+    let rest = u64::from_le_bytes(*length).checked_sub(begun.len() as u64);
+    rest.ok_or_else(|| io::Error::other("more than was announced"))
 }

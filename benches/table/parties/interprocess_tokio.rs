@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use interprocess::local_socket::ListenerOptions;
 use interprocess::local_socket::tokio::{Stream, prelude::*};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::bytes::Buf;
 
-use super::interprocess::name;
-use crate::support::floor::{frame, is_whole};
+use super::interprocess::{begin, length, name};
+use crate::support::floor::READS;
 use crate::support::load::{Answer, Conversation, Load, Work, answer};
 use crate::support::party::Party;
 
@@ -34,7 +35,7 @@ pub(crate) static INTERPROCESS_TOKIO: Party = Party {
             for k in 0..count {
                 let (request, reply) = conversation.begin(k);
                 let mut stream = Stream::connect(name(&path)?).await?;
-                stream.write_all(&frame(request).map(|slice| slice.to_vec()).concat()).await?;
+                send(&mut stream, request).await?;
                 receive(&mut stream, reply).await?;
                 conversation.end()?;
             }
@@ -66,22 +67,35 @@ async fn exchange(stream: &mut Stream) -> io::Result<()> {
     let mut message = Vec::new();
     receive(stream, &mut message).await?;
     match answer(&message) {
-        Answer::Short(bytes) => {
-            stream.write_all(&frame(&bytes).map(|slice| slice.to_vec()).concat()).await
+        Answer::Short(bytes) => send(stream, &bytes).await,
+        Answer::Long(bytes) => send(stream, bytes).await,
+        Answer::Lines(lines) => {
+            let mut stream = BufWriter::with_capacity(READS[1], stream);
+            stream.write_all(&length(lines.as_flattened())).await?;
+            for line in lines {
+                stream.write_all(line).await?;
+            }
+            stream.flush().await
         }
-        Answer::Long(_) | Answer::Lines(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
+async fn send(stream: &mut Stream, message: &[u8]) -> io::Result<()> {
+    stream.write_all_buf(&mut Buf::chain(&length(message)[..], message)).await
+}
+
 async fn receive(stream: &mut Stream, message: &mut Vec<u8>) -> io::Result<()> {
-    let mut buffer = [0; 4096];
-    let mut len = 0;
-    while !is_whole(&buffer[..len])? {
-        match stream.read(&mut buffer[len..]).await? {
+    let mut first = [0; READS[0]];
+    let mut received = 0;
+    while received < length(&[]).len() {
+        match stream.read(&mut first[received..]).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            received => len += received,
+            more => received += more,
         }
     }
-    message.extend_from_slice(&buffer[4..len - 4]);
-    Ok(())
+    let rest = begin(&first[..received], message)?;
+    match stream.take(rest).read_to_end(message).await? as u64 == rest {
+        true => Ok(()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }

@@ -1,7 +1,7 @@
 //! Many clients at once.
 
-use super::OURS;
-use crate::parties::{EVENT_LOOP, INTERPROCESS, INTERPROCESS_TOKIO};
+use super::{OURS, PEERS};
+use crate::parties::EVENT_LOOP;
 use crate::support::cpus::Place;
 use crate::support::exchange::Bench;
 use crate::support::figures::Better;
@@ -32,7 +32,7 @@ pub(super) fn row(bench: &Bench, clients: usize) -> Row {
         }
     }
     plan.add("event loop", bench.pair(&PACKETS, (&EVENT_LOOP, 1), place, work, rate));
-    for party in [&INTERPROCESS, &INTERPROCESS_TOKIO] {
+    for party in PEERS {
         plan.add(party.name, bench.pair(party, (party, 8), place, work, rate));
     }
     plan.measure(bench.pace)

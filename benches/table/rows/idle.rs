@@ -4,7 +4,7 @@ use std::io;
 
 use super::OURS;
 use crate::observe::memory;
-use crate::parties::EVENT_LOOP;
+use crate::parties::{EVENT_LOOP, INTERPROCESS, INTERPROCESS_TOKIO};
 use crate::support::child::Child;
 use crate::support::cpus::Place;
 use crate::support::exchange::{Bench, micros};
@@ -21,6 +21,8 @@ const COUNT: usize = 10_000;
 const BYTES: Unit = Unit { symbol: "bytes", better: Better::Less };
 
 const GIT: &str = "8 silent clients occupy its 8 threads, and it answers nobody";
+
+const INTERPROCESS_WAITS: &str = "every silent client occupies a thread";
 
 /// A server, and who talks to it.
 struct Served {
@@ -40,7 +42,10 @@ pub(super) fn rows(bench: &Bench) -> Vec<Row> {
     latency.add("git", Err(GIT.into()));
     used.add("git", Err(GIT.into()));
     let work = Work::of_one(Load::Small, 400);
-    for party in OURS.map(|(_, party)| party).into_iter().chain([&EVENT_LOOP]) {
+    latency.add(INTERPROCESS.name, Err(INTERPROCESS_WAITS.into()));
+    used.add(INTERPROCESS.name, Err(INTERPROCESS_WAITS.into()));
+    let ours = OURS.map(|(_, party)| party);
+    for party in ours.into_iter().chain([&EVENT_LOOP, &INTERPROCESS_TOKIO]) {
         let mut add = |name: &str, count| match serve(bench, party, count) {
             Ok(Served { _server, _silent, mut client, memory }) => {
                 let sample = move || {
@@ -60,7 +65,7 @@ pub(super) fn rows(bench: &Bench) -> Vec<Row> {
         let _ = add(party.name, 0);
         let bytes = add(&beside, COUNT);
         used.add(party.name, bytes.map(|bytes| Box::new(move || Ok(bytes)) as _));
-        if party.name != EVENT_LOOP.name {
+        if ours.iter().any(|ours| ours.name == party.name) {
             latency.claim("idle/latency", &beside, party.name);
             used.claim("idle/memory", party.name, None);
         }
@@ -69,11 +74,13 @@ pub(super) fn rows(bench: &Bench) -> Vec<Row> {
     vec![latency.measure(bench.pace), used.measure(once)]
 }
 
-fn serve(bench: &Bench, party: &Party, count: usize) -> io::Result<Served> {
+/// Ours are asked by the raw floor's client; a peer has its own protocol.
+fn serve(bench: &Bench, party: &'static Party, count: usize) -> io::Result<Served> {
+    let client = if party.name == INTERPROCESS_TOKIO.name { party } else { &PACKETS };
     let (at_server, at_client) = Place::Same.cpus().ok_or(io::ErrorKind::Unsupported)?;
     let path = bench.path();
     let server = party.start(&path, 1, at_server)?;
-    let mut client = PACKETS.join(&path, at_client)?;
+    let mut client = client.join(&path, at_client)?;
     // The server has what it needs before the memory is taken.
     client.work(&Work::of_one(Load::Small, 100))?;
     let before = memory(&server)?;

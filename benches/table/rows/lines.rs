@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::OURS;
+use super::{OURS, PEERS};
 use crate::parties::PLAIN;
 use crate::support::cpus::Place;
 use crate::support::exchange::Bench;
@@ -22,6 +22,9 @@ pub(super) fn row(bench: &Bench) -> Row {
     for (_, party) in OURS {
         plan.add(party.name, bench.pair(party, (party, 1), Place::Free, work, millis));
         plan.claim("lines/git", party.name, "git");
+    }
+    for party in PEERS {
+        plan.add(party.name, bench.pair(party, (party, 1), Place::Free, work, millis));
     }
     plan.measure(bench.pace)
 }

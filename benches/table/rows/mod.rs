@@ -43,3 +43,7 @@ const OURS: [(&str, &crate::support::party::Party); 3] = [
     ("async", &crate::parties::TOKIO),
     ("async", &crate::parties::SMOL),
 ];
+
+/// Others that do the same.
+const PEERS: [&crate::support::party::Party; 2] =
+    [&crate::parties::INTERPROCESS, &crate::parties::INTERPROCESS_TOKIO];

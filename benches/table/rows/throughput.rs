@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::OURS;
+use super::{OURS, PEERS};
 use crate::parties::PLAIN;
 use crate::support::cpus::Place;
 use crate::support::exchange::Bench;
@@ -35,6 +35,7 @@ pub(super) fn reply(bench: &Bench, megabytes: usize, kept: bool) -> Row {
             _ => {}
         }
     }
+    add_peers(&mut plan, bench, work);
     plan.measure(bench.pace)
 }
 
@@ -49,7 +50,14 @@ pub(super) fn request(bench: &Bench, megabytes: usize) -> Row {
     for (_, party) in OURS {
         plan.add(party.name, bench.pair(party, (party, 1), Place::Free, work, speed));
     }
+    add_peers(&mut plan, bench, work);
     plan.measure(bench.pace)
+}
+
+fn add_peers<'b>(plan: &mut Plan<'b>, bench: &'b Bench, work: Work) {
+    for party in PEERS {
+        plan.add(party.name, bench.pair(party, (party, 1), Place::Free, work, speed));
+    }
 }
 
 /// As many as take some tens of milliseconds.

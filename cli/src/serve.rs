@@ -1,0 +1,244 @@
+//! `simple-ipc serve`.
+
+mod command;
+mod exchange;
+mod log;
+mod runtime;
+mod signals;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use simple_ipc::endpoint::{self, BindOptions};
+use simple_ipc::lifecycle::{Ending, Reason};
+
+use crate::exit::{self, Failure, Status};
+use crate::values::{self, Limit};
+use command::CommandLine;
+use exchange::Service;
+use log::Log;
+use signals::Signals;
+
+const EXAMPLES: &str = "\
+Examples:
+  simple-ipc serve ./x.ipc -- tr a-z A-Z
+  simple-ipc serve ./x.ipc -v --idle-exit 10m -- sh -c 'read name; date \"+%T, $name\"'
+  simple-ipc serve ./x.ipc --echo
+  systemd-socket-activate -l ./x.ipc simple-ipc serve -- tr a-z A-Z";
+
+const DETAILS: &str = "\
+The command:
+  It runs in a process group of its own, once for each request. If it exits with a status other
+  than 0, or its request is longer than --max-request, the exchange is aborted and the client gets
+  an error, never a short answer. If the client leaves, the group is killed. The answer ends when
+  the command does, even if something that it has left behind still holds its output. Its standard
+  error is this one's. On Unix it is told who asks in SIMPLE_IPC_PEER_UID, SIMPLE_IPC_PEER_GID and,
+  where the system knows it, SIMPLE_IPC_PEER_PID.
+
+  Request and answer are streamed. A client that reads only when it has sent everything, as git's
+  does, gets stuck with a command that answers a long request before it has read it, and with
+  --echo; `simple-ipc send` does not.
+
+Stopping:
+  SIGTERM and SIGINT (Windows: Ctrl-C) give the path up at once, serve whoever is connected, and
+  abort what is still under way after --drain. A second signal aborts at once.
+
+Socket activation (Unix):
+  A listener that systemd hands over (LISTEN_FDS) is served in place of making one. PATH may then be
+  left out; if several are handed over it says which.";
+
+/// Serve at a path, with a command for each request
+///
+/// The command gets the request on its standard input, and what it writes to its standard output is
+/// the answer, streamed in both directions.
+#[derive(Args)]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{DETAILS}\n\n{EXAMPLES}\n\n{}", exit::table(&[
+        Status::Success, Status::Failure, Status::Usage, Status::NotFound, Status::Denied,
+        Status::InvalidPath, Status::InUse,
+    ])),
+    group = ArgGroup::new("service").required(true).args(["command", "echo"]),
+    override_usage = "simple-ipc serve [OPTIONS] PATH -- COMMAND...\n       \
+                      simple-ipc serve [OPTIONS] PATH --echo",
+)]
+pub struct Serve {
+    /// Where to serve
+    path: Option<PathBuf>,
+    /// What to run for each request
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+    /// Answer with the request itself
+    #[arg(long)]
+    echo: bool,
+    /// What to serve on
+    #[arg(long, value_enum, default_value_t = Runtime::Blocking)]
+    runtime: Runtime,
+    /// How many exchanges may be under way at once; further clients wait
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: u16,
+    /// The longest request
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = values::size_or_none)]
+    max_request: Limit<u64>,
+    /// Stop after this long without a client
+    #[arg(long, value_name = "DURATION", default_value = "none", value_parser = values::duration_or_none)]
+    idle_exit: Limit<Duration>,
+    /// Who may connect
+    #[arg(long, value_enum, default_value_t = Access::Owner)]
+    access: Access,
+    /// How long exchanges under way may take to end when the server is stopped
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    drain: Duration,
+    /// Log every exchange to standard error, not just those that fail: the beginning of its
+    /// request, who asked, bytes in and out, duration, result
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Runtime {
+    Blocking,
+    Tokio,
+    Smol,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Access {
+    /// This user
+    Owner,
+    /// The members of the socket's group too
+    Group,
+    /// Whoever can reach the folder
+    Everyone,
+}
+
+impl From<Access> for endpoint::Access {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Owner => Self::Owner,
+            Access::Group => Self::Group,
+            Access::Everyone => Self::Everyone,
+        }
+    }
+}
+
+/// Where the server's place is.
+enum Place {
+    Path(PathBuf, BindOptions),
+    #[cfg(unix)]
+    Listener(std::os::fd::OwnedFd),
+}
+
+/// What a server is told, whatever the runtime.
+struct Settings {
+    exchanges: usize,
+    idle_exit: Option<Duration>,
+    drain: Duration,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<Status, Failure> {
+        // Before anything else, so that no signal finds the server without its end prepared.
+        let signals = Signals::new()?;
+        let command = match self.echo {
+            true => None,
+            false => Some(CommandLine::new(self.command)?),
+        };
+        let place = place(self.path, self.access)?;
+        let settings = Settings {
+            exchanges: self.threads.into(),
+            idle_exit: self.idle_exit.0,
+            drain: self.drain,
+        };
+        let (service, exchanges) =
+            Service::new(command, self.max_request.0, Log::new(self.verbose));
+        let on_start = |path: &Path, stop: Box<dyn FnOnce() + Send>| {
+            exit::say(format_args!("listening on {}", path.display()));
+            signals.on_signal(stop, exchanges.abort())
+        };
+        let ending = match self.runtime {
+            Runtime::Blocking => runtime::blocking(place, &settings, service, on_start),
+            Runtime::Tokio => runtime::tokio(place, &settings, service, on_start),
+            Runtime::Smol => runtime::smol(place, &settings, service, on_start),
+        }?;
+        if ending.aborted > 0 {
+            exchanges.wait();
+        }
+        report(ending, exchanges.were_aborted())
+    }
+}
+
+#[cfg(unix)]
+fn place(path: Option<PathBuf>, access: Access) -> Result<Place, Failure> {
+    use std::os::fd::OwnedFd;
+
+    let failed = |error| Failure::io("take over the listener that was handed over", &error);
+    let listeners: Vec<OwnedFd> =
+        endpoint::activated().map_err(failed)?.into_iter().map(OwnedFd::from).collect();
+    let count = listeners.len();
+    let mut wanted = Vec::new();
+    for listener in listeners {
+        match &path {
+            None => wanted.push(listener),
+            Some(path) => {
+                let twin = listener.try_clone().map_err(failed)?;
+                let server = simple_ipc::blocking::Server::from_listener(twin)?;
+                if std::path::absolute(path).is_ok_and(|path| path == server.path()) {
+                    wanted.push(listener);
+                }
+            }
+        }
+    }
+    match (count, wanted.pop(), wanted.is_empty(), path) {
+        (0, _, _, Some(path)) => Ok(Place::Path(path, BindOptions::new().access(access.into()))),
+        (0, _, _, None) => Err(Failure::new(
+            Status::Usage,
+            "PATH is missing: say where to serve, such as 'simple-ipc serve ./x.ipc -- cat'",
+        )),
+        (_, Some(listener), true, _) => Ok(Place::Listener(listener)),
+        (_, _, _, Some(path)) => Err(Failure::new(
+            Status::Usage,
+            format_args!(
+                "none of the {count} listeners handed over is at {}: leave PATH out, or correct it",
+                path.display()
+            ),
+        )),
+        (_, _, _, None) => Err(Failure::new(
+            Status::Usage,
+            format_args!("{count} listeners were handed over: say by PATH which to serve"),
+        )),
+    }
+}
+
+#[cfg(not(unix))]
+fn place(path: Option<PathBuf>, access: Access) -> Result<Place, Failure> {
+    match path {
+        Some(path) => Ok(Place::Path(path, BindOptions::new().access(access.into()))),
+        None => Err(Failure::new(Status::Usage, "PATH is missing: say where to serve")),
+    }
+}
+
+/// What is said of the end.
+fn report(ending: Ending, were_aborted: bool) -> Result<Status, Failure> {
+    if were_aborted {
+        return Err(Failure::new(Status::Failure, "aborted by a second signal"));
+    }
+    if ending.aborted > 0 {
+        return Err(Failure::new(
+            Status::Failure,
+            format_args!(
+                "{} exchanges were aborted when the time to drain was over; --drain allows more",
+                ending.aborted
+            ),
+        ));
+    }
+    match ending.reason {
+        Reason::PathLost => Err(Failure::new(
+            Status::Failure,
+            "stopped, because the path was removed or is another server's; start it again",
+        )),
+        _ => Ok(Status::Success),
+    }
+}

@@ -1,0 +1,406 @@
+//! One exchange: what goes from the client to the command and back, on any runtime.
+//!
+//! It has two halves that run at once: `feed` takes the request to the command, `answer` takes the
+//! command's output to the client and sees what else happens. Each has a buffer of its own, and
+//! nothing else is kept, so memory does not depend on the length of a message.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, pending};
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use async_process::{ChildStdin, ChildStdout};
+use futures_lite::future::{or, zip};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use simple_ipc::ErrorKind;
+#[cfg(unix)]
+use simple_ipc::endpoint::Credentials;
+use simple_ipc::pkt_line::MAX_PAYLOAD_LEN;
+use smol::Timer;
+
+use super::command::{CommandLine, Running};
+use super::log::{Log, Tally};
+
+/// As much as fits into one packet.
+const BUFFER: usize = MAX_PAYLOAD_LEN;
+
+/// A request as it arrives, on any runtime.
+pub trait Request: Send + 'static {
+    /// Reads some of it; 0 bytes at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+/// An answer on its way, on any runtime. Dropping it aborts the exchange.
+pub trait Reply: Send + Sync + 'static {
+    type Finished: Send;
+    /// Sends all of `bytes`, without waiting for more.
+    fn send(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+    /// Ends the answer.
+    fn finish(self) -> impl Future<Output = io::Result<Self::Finished>> + Send;
+    /// Waits until the client has left.
+    fn client_left(&self) -> impl Future<Output = ()> + Send;
+    /// Who the client is.
+    #[cfg(unix)]
+    fn peer(&self) -> io::Result<Credentials>;
+    /// Runs the two halves of an exchange at once, to the end of both, for what the second gives.
+    fn both<T: Send>(
+        first: impl Future<Output = ()> + Send,
+        second: impl Future<Output = T> + Send,
+    ) -> impl Future<Output = T> + Send {
+        async { zip(first, second).await.1 }
+    }
+}
+
+/// Who asks, as far as the system says.
+pub struct Peer {
+    #[cfg(unix)]
+    credentials: Option<Credentials>,
+}
+
+impl Peer {
+    fn of(reply: &impl Reply) -> Self {
+        #[cfg(not(unix))]
+        let _ = reply;
+        Self {
+            #[cfg(unix)]
+            credentials: reply.peer().ok(),
+        }
+    }
+
+    #[cfg(unix)]
+    fn numbers(&self) -> Vec<(&'static str, u32)> {
+        let Some(Credentials { uid, gid, pid, .. }) = self.credentials else { return Vec::new() };
+        let pid = pid.map(|pid| ("pid", pid));
+        [("uid", uid), ("gid", gid)].into_iter().chain(pid).collect()
+    }
+
+    #[cfg(not(unix))]
+    fn numbers(&self) -> Vec<(&'static str, u32)> {
+        Vec::new()
+    }
+
+    /// For the command.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variable = |(name, number): (&str, u32)| {
+            (format!("SIMPLE_IPC_PEER_{}", name.to_uppercase()), number.to_string())
+        };
+        self.numbers().into_iter().map(variable).collect()
+    }
+
+    /// For the log.
+    fn line(&self) -> String {
+        self.numbers().iter().map(|(name, number)| format!(" {name}={number}")).collect()
+    }
+}
+
+/// Why an exchange was cut short.
+#[derive(Debug)]
+pub enum Cut {
+    /// The client left before it had its answer.
+    ClientLeft,
+    /// The request did not come to its end.
+    Request(io::Error),
+    TooLong(u64),
+    NotStarted(io::Error),
+    /// The command said by its exit status that it had failed.
+    Failed(ExitStatus),
+    /// Its pipes, or what the system says of it.
+    Command(io::Error),
+    /// The answer could not be sent.
+    Answer(io::Error),
+    /// The server's user wants it to end at once.
+    Aborted,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientLeft => f.write_str("the client has left, so the command was killed"),
+            Self::Request(error) => write!(f, "the request is not whole: {error}"),
+            Self::TooLong(limit) => write!(f, "the request is longer than {limit} bytes"),
+            Self::NotStarted(error) => write!(f, "the command cannot be started: {error}"),
+            Self::Failed(status) => write!(f, "the command failed: {status}"),
+            Self::Command(error) => write!(f, "the command cannot be read from: {error}"),
+            Self::Answer(error) => write!(f, "the answer cannot be sent: {error}"),
+            Self::Aborted => f.write_str("the server was told to abort"),
+        }
+    }
+}
+
+/// What is done with requests.
+#[derive(Clone)]
+pub struct Service {
+    /// Requests are echoed if there is none.
+    command: Option<Arc<CommandLine>>,
+    max_request: Option<u64>,
+    log: Arc<Log>,
+    /// It is closed when everything must end at once.
+    abort: Receiver<Infallible>,
+    /// Whoever waits for the end of all exchanges sees that nobody has it any more.
+    _under_way: mpsc::Sender<Infallible>,
+}
+
+/// The end of a service's exchanges.
+pub struct Exchanges {
+    abort: Sender<Infallible>,
+    /// It is held so that only [`abort`](Self::abort) closes it.
+    aborted: Receiver<Infallible>,
+    under_way: mpsc::Receiver<Infallible>,
+}
+
+impl Exchanges {
+    /// Something that ends them at once.
+    pub fn abort(&self) -> impl FnOnce() + Send + 'static {
+        let abort = self.abort.clone();
+        move || {
+            abort.close();
+        }
+    }
+
+    /// Whether they were ended at once.
+    pub fn were_aborted(&self) -> bool {
+        self.aborted.is_closed()
+    }
+
+    /// Waits for those that the server has given up, whose commands are being killed.
+    pub fn wait(&self) {
+        // The patience is for a system that is slow to kill; there is nothing else to wait for.
+        let _ = self.under_way.recv_timeout(Duration::from_secs(2));
+    }
+}
+
+impl Service {
+    pub fn new(
+        command: Option<CommandLine>,
+        max_request: Option<u64>,
+        log: Log,
+    ) -> (Self, Exchanges) {
+        let (abort, aborted) = async_channel::bounded(1);
+        let (_under_way, under_way) = mpsc::channel();
+        let (command, log) = (command.map(Arc::new), Arc::new(log));
+        let service = Self { command, max_request, log, abort: aborted.clone(), _under_way };
+        (service, Exchanges { abort, aborted, under_way })
+    }
+
+    pub fn log(&self) -> Arc<Log> {
+        self.log.clone()
+    }
+
+    /// Goes through one exchange.
+    pub async fn exchange<Q: Request, P: Reply>(
+        self,
+        request: Q,
+        reply: P,
+    ) -> Result<P::Finished, Logged> {
+        let peer = Peer::of(&reply);
+        let tally = Tally::new(peer.line());
+        let result = match &self.command {
+            None => self.echo(request, reply, &tally).await,
+            Some(command) => match command.start(&peer) {
+                Ok((running, stdin, stdout)) => {
+                    let (cut, has_cut) = async_channel::bounded(1);
+                    let (ended, has_ended) = async_channel::bounded(1);
+                    P::both(
+                        self.feed(request, stdin, has_ended, cut, &tally),
+                        self.answer(reply, running, stdout, has_cut, ended, &tally),
+                    )
+                    .await
+                }
+                Err(error) => Err(Cut::NotStarted(error)),
+            },
+        };
+        self.log.exchange(&tally, result.as_ref().map(|_| ()));
+        result.map_err(|_| Logged)
+    }
+
+    async fn echo<Q: Request, P: Reply>(
+        &self,
+        mut request: Q,
+        mut reply: P,
+        tally: &Tally,
+    ) -> Result<P::Finished, Cut> {
+        let echo = async {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match request.read(&mut buffer).await.map_err(Cut::request)? {
+                    0 => return reply.finish().await.map_err(Cut::answer),
+                    n => {
+                        self.take(&buffer[..n], tally)?;
+                        reply.send(&buffer[..n]).await.map_err(Cut::answer)?;
+                        tally.gave(n);
+                    }
+                }
+            }
+        };
+        or(async { Err(self.aborted().await) }, echo).await
+    }
+
+    /// Takes the request to the command. All of it is read, whether or not the command wants it:
+    /// its client may read only when it has sent everything.
+    async fn feed<Q: Request>(
+        &self,
+        mut request: Q,
+        stdin: ChildStdin,
+        ended: Receiver<Infallible>,
+        cut: Sender<Cut>,
+        tally: &Tally,
+    ) {
+        let mut stdin = Some(stdin);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let piece = match request.read(&mut buffer).await {
+                Ok(0) => return,
+                Ok(n) => self.take(&buffer[..n], tally).map(|()| &buffer[..n]),
+                Err(error) => Err(Cut::request(error)),
+            };
+            match (piece, &mut stdin) {
+                (Ok(piece), Some(pipe)) => {
+                    // Something that the command has left behind may hold the other end.
+                    let has_ended = async {
+                        let Err(async_channel::RecvError) = ended.recv().await;
+                        Err(io::ErrorKind::BrokenPipe.into())
+                    };
+                    if or(pipe.write_all(piece), has_ended).await.is_err() {
+                        stdin = None;
+                    }
+                }
+                (Ok(_), None) => {}
+                (Err(why), _) => {
+                    // If nobody listens, the answer has ended already.
+                    let _ = cut.try_send(why);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes the command's output to the client, until the command has ended.
+    async fn answer<P: Reply>(
+        &self,
+        mut reply: P,
+        mut command: Running,
+        mut stdout: ChildStdout,
+        cut: Receiver<Cut>,
+        ended: Sender<Infallible>,
+        tally: &Tally,
+    ) -> Result<P::Finished, Cut> {
+        enum Event {
+            Output(io::Result<usize>),
+            End(io::Result<ExitStatus>),
+            Cut(Cut),
+        }
+        /// What a pipe may hold, as far as an ordinary user can tell Linux to let it.
+        const PIPE: usize = 1 << 20;
+        /// How long to look for the rest of the output. A read from a pipe finds what is there at
+        /// once, but on Windows another thread reads.
+        const REST: Duration = Duration::from_millis(if cfg!(windows) { 100 } else { 0 });
+
+        let mut buffer = vec![0; BUFFER];
+        let mut is_open = true;
+        let status = loop {
+            let cut = async {
+                let left = async {
+                    reply.client_left().await;
+                    Cut::ClientLeft
+                };
+                let cut = async {
+                    match cut.recv().await {
+                        Ok(cut) => cut,
+                        Err(_) => pending().await,
+                    }
+                };
+                Event::Cut(or(or(left, cut), self.aborted()).await)
+            };
+            let output = async {
+                match is_open {
+                    true => Event::Output(stdout.read(&mut buffer).await),
+                    false => pending().await,
+                }
+            };
+            let end = async { Event::End(command.end().await) };
+            match or(cut, or(output, end)).await {
+                Event::Output(Ok(0)) => is_open = false,
+                Event::Output(Ok(n)) => self.give(&mut reply, &buffer[..n], tally).await?,
+                Event::End(Ok(status)) => break status,
+                Event::Output(Err(error)) | Event::End(Err(error)) => {
+                    return Err(Cut::Command(error));
+                }
+                Event::Cut(why) => return Err(why),
+            }
+        };
+        drop(ended);
+        let mut rest = if is_open { PIPE } else { 0 };
+        while rest > 0 {
+            let late = async {
+                Timer::after(REST).await;
+                Ok(0)
+            };
+            match or(stdout.read(&mut buffer), late).await.map_err(Cut::Command)? {
+                0 => break,
+                n => self.give(&mut reply, &buffer[..n], tally).await?,
+            }
+            rest = rest.saturating_sub(BUFFER);
+        }
+        match status.success() {
+            true => reply.finish().await.map_err(Cut::answer),
+            false => Err(Cut::Failed(status)),
+        }
+    }
+
+    /// Notes what has come of a request.
+    fn take(&self, bytes: &[u8], tally: &Tally) -> Result<(), Cut> {
+        let taken = tally.took(bytes);
+        match self.max_request {
+            Some(limit) if taken > limit => Err(Cut::TooLong(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn give<P: Reply>(&self, reply: &mut P, bytes: &[u8], tally: &Tally) -> Result<(), Cut> {
+        reply.send(bytes).await.map_err(Cut::answer)?;
+        tally.gave(bytes.len());
+        Ok(())
+    }
+
+    async fn aborted(&self) -> Cut {
+        let Err(async_channel::RecvError) = self.abort.recv().await;
+        Cut::Aborted
+    }
+}
+
+impl Cut {
+    fn request(error: io::Error) -> Self {
+        match kind(&error) {
+            Some(ErrorKind::Truncated | ErrorKind::HungUp) => Self::ClientLeft,
+            _ => Self::Request(error),
+        }
+    }
+
+    fn answer(error: io::Error) -> Self {
+        match kind(&error) {
+            Some(ErrorKind::HungUp) => Self::ClientLeft,
+            _ => Self::Answer(error),
+        }
+    }
+}
+
+fn kind(error: &io::Error) -> Option<ErrorKind> {
+    error.get_ref()?.downcast_ref::<simple_ipc::Error>().map(simple_ipc::Error::kind)
+}
+
+/// An exchange has failed, and that is in the log.
+#[derive(Debug)]
+pub struct Logged;
+
+impl fmt::Display for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the exchange was cut short")
+    }
+}
+
+impl std::error::Error for Logged {}

@@ -335,6 +335,12 @@ impl Arriving {
         self.incoming.has_begun()
     }
 
+    /// Puts it aside until more has come.
+    pub(crate) fn park(self) -> Parked {
+        let is_as_new = !self.has_begun() && self.allow.is_none();
+        Parked(if is_as_new { None } else { Some(Box::new(self)) })
+    }
+
     /// The request and the right to answer it.
     ///
     /// # Panics
@@ -359,6 +365,20 @@ impl fmt::Debug for Arriving {
             .field("message", &self.message)
             .field("streaming", &self.streaming)
             .finish_non_exhaustive()
+    }
+}
+
+/// A request that is put aside: small, for there may be many whose clients have said nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Parked(Option<Box<Arriving>>);
+
+impl Parked {
+    pub(crate) fn resume(self, options: &ServerOptions, streaming: bool) -> Arriving {
+        match self.0 {
+            Some(arriving) => *arriving,
+            // Whether its client is served has been asked.
+            None => Arriving { allow: None, ..Arriving::new(options, streaming) },
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use std::vec::Vec;
 use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
-use crate::runtimes::link::{Arriving, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{
+    Arriving, Parked, Progress, Serving, handler_failed, handler_panicked,
+};
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
 use crate::{Error, ErrorKind, Phase, lifecycle};
@@ -499,7 +501,7 @@ struct Ready {
 
 /// A connection whose request is not there yet.
 struct Waiting {
-    arriving: Arriving,
+    parked: Parked,
     stream: Watched,
 }
 
@@ -668,7 +670,8 @@ impl Shared {
 
     /// Closes a connection that waited, unless its request has come at the last moment.
     fn part(self: &Arc<Self>, waiting: Option<Waiting>) {
-        let Some(Waiting { mut arriving, stream }) = waiting else { return };
+        let Some(Waiting { parked, stream }) = waiting else { return };
+        let mut arriving = parked.resume(&self.options, self.streaming);
         let stream = stream.release();
         match arriving.receive_last(&stream, &self.serving) {
             Progress::Ready => self.hand_over(Ready { arriving, stream }),
@@ -702,7 +705,7 @@ impl Shared {
                 if state.waiting.len() <= ticket.index() {
                     state.waiting.resize_with(ticket.index() + 1, || None);
                 }
-                state.waiting[ticket.index()] = Some(Waiting { arriving, stream });
+                state.waiting[ticket.index()] = Some(Waiting { parked: arriving.park(), stream });
                 self.settle(&state);
             }
             Err((_, error)) => {
@@ -883,9 +886,10 @@ impl Shared {
     fn hear(self: &Arc<Self>, ticket: Ticket) {
         let mut state = self.lock();
         // It may have been told to go meanwhile.
-        let Some(Waiting { mut arriving, stream }) = state.take_waiting(ticket) else { return };
+        let Some(Waiting { parked, stream }) = state.take_waiting(ticket) else { return };
         state.lifecycle.handle_leave(ticket, self.now());
         drop(state);
+        let mut arriving = parked.resume(&self.options, self.streaming);
         match arriving.receive(stream.stream(), &self.serving) {
             Progress::Ready => {
                 self.hand_over(Ready { arriving, stream: stream.release() });
@@ -899,7 +903,7 @@ impl Shared {
                 if state.waiting.len() <= ticket.index() {
                     state.waiting.resize_with(ticket.index() + 1, || None);
                 }
-                state.waiting[ticket.index()] = Some(Waiting { arriving, stream });
+                state.waiting[ticket.index()] = Some(Waiting { parked: arriving.park(), stream });
                 drop(state);
                 if let Err(error) = watched {
                     self.options.report(&self.serving.failed(Phase::Receive, error));

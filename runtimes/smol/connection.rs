@@ -13,7 +13,9 @@ use super::socket::{Direction, Socket};
 use crate::Phase;
 use crate::endpoint::Stream;
 use crate::lifecycle::Ticket;
-use crate::runtimes::link::{Arriving, Pace, Progress, Serving, handler_failed, handler_panicked};
+use crate::runtimes::link::{
+    Arriving, Pace, Parked, Progress, Serving, handler_failed, handler_panicked,
+};
 use crate::runtimes::options::ServerOptions;
 
 /// A handler, of whole requests or of requests as they arrive.
@@ -53,14 +55,14 @@ enum Stage<F> {
     /// The request is not there yet.
     Waiting {
         link: Arc<Link>,
-        arriving: Arriving,
+        parked: Parked,
         ticket: Ticket,
         is_readable: bool,
     },
     /// The request has no place yet.
     Queued {
         link: Arc<Link>,
-        arriving: Arriving,
+        parked: Parked,
         number: Number,
     },
     Running {
@@ -95,7 +97,8 @@ impl<K: Handle> Connection<K> {
             connection.request(None, link, arriving, cx);
         } else {
             let ticket = service.control.wait(&stream, arriving.has_begun());
-            connection.stage = Stage::Waiting { link, arriving, ticket, is_readable: false };
+            let parked = arriving.park();
+            connection.stage = Stage::Waiting { link, parked, ticket, is_readable: false };
         }
         Some(connection)
     }
@@ -115,7 +118,9 @@ impl<K: Handle> Connection<K> {
     ) {
         match self.service.control.request(ticket, link.socket.stream(), cx.waker()) {
             Turn::Run => self.begin(link, arriving, None),
-            Turn::Queue(number) => self.stage = Stage::Queued { link, arriving, number },
+            Turn::Queue(number) => {
+                self.stage = Stage::Queued { link, parked: arriving.park(), number };
+            }
             Turn::Refused => self.stage = Stage::Over,
         }
     }
@@ -165,7 +170,8 @@ impl<K: Handle> Connection<K> {
                         continue;
                     }
                     ready!(self.service.control.poll_place(number, cx));
-                    if let Stage::Queued { link, arriving, .. } = self.take_stage() {
+                    if let Stage::Queued { link, parked, .. } = self.take_stage() {
+                        let arriving = parked.resume(&self.service.options, K::STREAMING);
                         self.begin(link, arriving, Some(number));
                     }
                 }
@@ -181,33 +187,33 @@ impl<K: Handle> Connection<K> {
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { service, stage } = self;
-        let Stage::Waiting { link, arriving, ticket, is_readable } = stage else {
+        let Stage::Waiting { link, parked, ticket, is_readable } = stage else {
             return Poll::Ready(());
         };
         let (control, stream) = (&service.control, link.socket.stream());
-        let mut progress = Progress::Pending;
         if !*is_readable {
             if let Err(error) = ready!(link.socket.poll_ready(cx, Direction::Readable)) {
-                progress = Progress::Gone(Some(service.serving.failed(Phase::Receive, error)));
+                let error = service.serving.failed(Phase::Receive, error);
+                self.leave();
+                self.service.options.report(&error);
+                return Poll::Ready(());
             }
             *is_readable = true;
         }
-        if let Progress::Pending = progress {
-            ready!(control.poll_may_read(*ticket, stream, cx));
-            progress = arriving.receive(stream, &service.serving);
-        }
-        match progress {
-            Progress::Pending => {
-                *is_readable = false;
+        ready!(control.poll_may_read(*ticket, stream, cx));
+        let mut arriving = core::mem::take(parked).resume(&service.options, K::STREAMING);
+        match arriving.receive(stream, &service.serving) {
+            progress @ (Progress::Pending | Progress::More) => {
                 control.heard(*ticket, stream, arriving.has_begun());
-            }
-            Progress::More => {
-                control.heard(*ticket, stream, arriving.has_begun());
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                *parked = arriving.park();
+                *is_readable = matches!(progress, Progress::More);
+                if *is_readable {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             Progress::Ready => {
-                if let Stage::Waiting { link, arriving, ticket, .. } = self.take_stage() {
+                if let Stage::Waiting { link, ticket, .. } = self.take_stage() {
                     self.request(Some(ticket), link, arriving, cx);
                 }
             }

@@ -29,7 +29,7 @@ use super::system::{self, AsyncFd};
 use crate::endpoint::{Accepted, Listener, Stream};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
 use crate::runtimes::link::{
-    Arriving, Pace, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
+    Arriving, Pace, Parked, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
 };
 use crate::runtimes::options::ServerOptions;
 use crate::{Error, Phase};
@@ -113,7 +113,7 @@ struct State {
 struct Waiting {
     stream: AsyncFd<Stream>,
     /// What has come of the request.
-    arriving: Box<Arriving>,
+    parked: Parked,
     /// Tells it from others that have its ticket before or after it.
     number: u64,
     /// There is more to receive, which is not announced.
@@ -336,9 +336,9 @@ impl Shared {
         state.last_waiting += 1;
         let number = state.last_waiting;
         let task = ::tokio::spawn(self.clone().wait(ticket, number)).abort_handle();
-        let arriving = Box::new(arriving);
+        let parked = arriving.park();
         let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
-        state.put_waiting(ticket, Waiting { stream, arriving, number, more: false, task });
+        state.put_waiting(ticket, Waiting { stream, parked, number, more: false, task });
         self.settle(&state);
         self.part(state, evicted);
     }
@@ -389,21 +389,22 @@ impl Shared {
     /// A waiting connection can be read. Gives its new ticket if it must go on waiting.
     fn hear(self: &Arc<Self>, waiting: Waiting) -> Option<Ticket> {
         let _in_hand = InHand(self);
-        let Waiting { stream, mut arriving, number, task, .. } = waiting;
+        let Waiting { stream, parked, number, task, .. } = waiting;
+        let mut arriving = parked.resume(&self.options, self.streaming);
         let progress = arriving.receive(stream.get_ref(), &self.serving);
         let more = matches!(progress, Progress::More);
         match progress {
             Progress::Ready => {
                 let stream = stream.into_inner();
-                self.begin(Ready { arriving: *arriving, stream }, true);
+                self.begin(Ready { arriving, stream }, true);
                 None
             }
             Progress::Pending | Progress::More => {
-                let begun = arriving.has_begun();
+                let (begun, parked) = (arriving.has_begun(), arriving.park());
                 let mut state = self.lock();
                 let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
                 let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
-                state.put_waiting(ticket, Waiting { stream, arriving, number, more, task });
+                state.put_waiting(ticket, Waiting { stream, parked, number, more, task });
                 self.settle(&state);
                 self.part(state, evicted);
                 Some(ticket)
@@ -423,14 +424,15 @@ impl Shared {
 
     /// Closes a connection that waited, unless its request has come at the last moment.
     fn part(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waiting: Option<Waiting>) {
-        let Some(Waiting { stream, mut arriving, task, .. }) = waiting else { return };
+        let Some(Waiting { stream, parked, task, .. }) = waiting else { return };
+        let mut arriving = parked.resume(&self.options, self.streaming);
         state.in_hand += 1;
         drop(state);
         let _in_hand = InHand(self);
         task.abort();
         let stream = stream.into_inner();
         match arriving.receive_last(&stream, &self.serving) {
-            Progress::Ready => self.begin(Ready { arriving: *arriving, stream }, false),
+            Progress::Ready => self.begin(Ready { arriving, stream }, false),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Pending | Progress::More | Progress::Gone(None) => {}
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _, Write as _, stderr, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -112,7 +112,7 @@ impl Send {
         Ok(Input::standard())
     }
 
-    fn connect(&mut self) -> Result<Connection, Failure> {
+    fn connect(&self) -> Result<Connection, Failure> {
         let mut client = Client::new(&self.path);
         if let Some(wait) = self.wait {
             client = client.wait_if_busy(wait).wait_if_not_found(wait);
@@ -124,7 +124,7 @@ impl Send {
                 .wait_deadline(None)
                 .receive_deadline(None);
         }
-        let connection = match self.start.take() {
+        let connection = match &self.start {
             Some(command) => start(&client, command)?,
             None => client.connect(),
         };
@@ -135,6 +135,12 @@ impl Send {
     fn explain(&self, error: Error) -> Failure {
         let failure = Failure::from(error);
         match (failure.status, self.timeout, self.wait) {
+            (Status::NotStarted, _, _) => match self.start.as_deref() {
+                Some([program, ..]) => {
+                    failure.advise(format_args!("--start ran: {}", Path::new(program).display()))
+                }
+                _ => failure,
+            },
             (Status::TimedOut, Some(_), _) => failure.advise("--timeout allows more"),
             (Status::TimedOut, None, _) => failure.advise("--timeout sets another limit"),
             (Status::Busy, _, _) => failure.advise("--wait waits longer"),
@@ -150,16 +156,14 @@ impl Send {
 }
 
 #[cfg(unix)]
-fn start(client: &Client, command: Vec<OsString>) -> Result<Result<Connection, Error>, Failure> {
-    let mut words = command.into_iter();
-    let program = words.next().expect("clap wants one value at least");
-    let mut command = std::process::Command::new(program);
-    command.args(words);
+fn start(client: &Client, words: &[OsString]) -> Result<Result<Connection, Error>, Failure> {
+    let mut command = std::process::Command::new(&words[0]);
+    command.args(&words[1..]);
     Ok(client.connect_or_start(&simple_ipc::endpoint::Starter::new(command)))
 }
 
 #[cfg(not(unix))]
-fn start(_: &Client, _: Vec<OsString>) -> Result<Result<Connection, Error>, Failure> {
+fn start(_: &Client, _: &[OsString]) -> Result<Result<Connection, Error>, Failure> {
     Err(Failure::new(Status::Usage, "--start works on Unix only; start the server beforehand"))
 }
 
@@ -208,13 +212,20 @@ fn send(
 
 fn receive(mut answer: Answer, progress: &Progress) -> Result<(), Broken> {
     let mut stdout = io::stdout().lock();
+    let mut write = |bytes: &[u8]| {
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        written.map_err(|error| Broken::Here(Failure::output(&error)))
+    };
     let mut buffer = vec![0; MAX_PAYLOAD_LEN];
+    let mut ends_line = true;
     loop {
         match answer.read(&mut buffer) {
+            // A shell's prompt belongs on a line of its own.
+            Ok(0) if !ends_line && io::stdout().is_terminal() => return write(b"\n"),
             Ok(0) => return Ok(()),
             Ok(n) => {
-                let written = stdout.write_all(&buffer[..n]).and_then(|()| stdout.flush());
-                written.map_err(|error| Broken::Here(Failure::output(&error)))?;
+                write(&buffer[..n])?;
+                ends_line = buffer[..n].ends_with(b"\n");
                 progress.received(n);
             }
             Err(error) => {

@@ -34,8 +34,9 @@ The command:
   than 0, or its request is longer than --max-request, the exchange is aborted and the client gets
   an error, never a short answer. If the client leaves, the group is killed. The answer ends when
   the command does, even if something that it has left behind still holds its output. Its standard
-  error is this one's. On Unix it is told who asks in SIMPLE_IPC_PEER_UID, SIMPLE_IPC_PEER_GID and,
-  where the system knows it, SIMPLE_IPC_PEER_PID.
+  error is this one's. It is told who asks: SIMPLE_IPC_PEER_USER is the user's number (on Windows
+  the SID), SIMPLE_IPC_PEER_PID the process, SIMPLE_IPC_PEER_GROUP the group's number (Unix only),
+  as far as the system knows.
 
   Request and answer are streamed. A client that reads only when it has sent everything, as git's
   does, gets stuck with a command that answers a long request before it has read it, and with

@@ -18,7 +18,6 @@ use async_process::{ChildStdin, ChildStdout};
 use futures_lite::future::{or, zip};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use simple_ipc::ErrorKind;
-#[cfg(unix)]
 use simple_ipc::endpoint::Credentials;
 use simple_ipc::pkt_line::MAX_PAYLOAD_LEN;
 use smol::Timer;
@@ -45,7 +44,6 @@ pub trait Reply: Send + Sync + 'static {
     /// Waits until the client has left.
     fn client_left(&self) -> impl Future<Output = ()> + Send;
     /// Who the client is.
-    #[cfg(unix)]
     fn peer(&self) -> io::Result<Credentials>;
     /// Runs the two halves of an exchange at once, to the end of both, for what the second gives.
     fn both<T: Send>(
@@ -57,44 +55,27 @@ pub trait Reply: Send + Sync + 'static {
 }
 
 /// Who asks, as far as the system says.
-pub struct Peer {
-    #[cfg(unix)]
-    credentials: Option<Credentials>,
-}
+pub struct Peer(Vec<(&'static str, String)>);
 
 impl Peer {
     fn of(reply: &impl Reply) -> Self {
-        #[cfg(not(unix))]
-        let _ = reply;
-        Self {
-            #[cfg(unix)]
-            credentials: reply.peer().ok(),
-        }
-    }
-
-    #[cfg(unix)]
-    fn numbers(&self) -> Vec<(&'static str, u32)> {
-        let Some(Credentials { uid, gid, pid, .. }) = self.credentials else { return Vec::new() };
-        let pid = pid.map(|pid| ("pid", pid));
-        [("uid", uid), ("gid", gid)].into_iter().chain(pid).collect()
-    }
-
-    #[cfg(not(unix))]
-    fn numbers(&self) -> Vec<(&'static str, u32)> {
-        Vec::new()
+        let Ok(peer) = reply.peer() else { return Self(Vec::new()) };
+        let mut facts = vec![("user", peer.user().to_string())];
+        #[cfg(unix)]
+        facts.push(("group", peer.gid.to_string()));
+        facts.extend(peer.pid.map(|pid| ("pid", pid.to_string())));
+        Self(facts)
     }
 
     /// For the command.
-    pub fn variables(&self) -> Vec<(String, String)> {
-        let variable = |(name, number): (&str, u32)| {
-            (format!("SIMPLE_IPC_PEER_{}", name.to_uppercase()), number.to_string())
-        };
-        self.numbers().into_iter().map(variable).collect()
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+        let name = |fact: &str| format!("SIMPLE_IPC_PEER_{}", fact.to_uppercase());
+        self.0.iter().map(move |(fact, value)| (name(fact), value.as_str()))
     }
 
     /// For the log.
     fn line(&self) -> String {
-        self.numbers().iter().map(|(name, number)| format!(" {name}={number}")).collect()
+        self.0.iter().map(|(fact, value)| format!(" {fact}={value}")).collect()
     }
 }
 

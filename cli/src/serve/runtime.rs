@@ -6,7 +6,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-#[cfg(unix)]
 use simple_ipc::endpoint::Credentials;
 use simple_ipc::lifecycle::Ending;
 use smol::Timer;
@@ -118,7 +117,6 @@ macro_rules! asynchronous {
                 self.client_left().await
             }
 
-            #[cfg(unix)]
             fn peer(&self) -> io::Result<Credentials> {
                 self.peer()
             }
@@ -154,7 +152,6 @@ impl Reply for simple_ipc::blocking::Reply {
         }
     }
 
-    #[cfg(unix)]
     fn peer(&self) -> io::Result<Credentials> {
         self.peer()
     }

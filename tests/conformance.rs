@@ -4,45 +4,44 @@
 //! A test's name says which: `blocking_client__tokio_server::a_flush_is_visible_before_the_end`.
 //!
 //! ```text
-//!  the cases           exchanges, endings, streaming, descriptors    server × client
+//!  the cases           exchanges, endings, streaming, elsewhere,     server × client
+//!                      descriptors
 //!                      requests                                      server × bare bytes
 //!                      answers, deadlines, connecting                bare bytes × client
 //!  the seam            seam (what a client and a server are), app (what is served)
 //!  the adapters        adapters: blocking, tokio, smol, event_loop, raw
-//!  the reference       wire: the protocol in a few lines
+//!  the reference       wire: the protocol in a few lines; raw_end: what moves its bytes
 //! ```
 //!
 //! No test waits by sleeping for what can be signalled, and time decides nothing, except that
 //! nothing may take for ever.
-//!
-//! On Windows the runtimes are tried with each other; `windows_pipes` tries bare bytes there.
 #![cfg(any(unix, windows))]
 #![cfg(any(feature = "blocking", feature = "smol", feature = "tokio"))]
-#![cfg_attr(windows, allow(dead_code, unused_macros, reason = "bare bytes go through sockets"))]
 #![allow(non_snake_case, reason = "a pairing's name joins two names")]
 
 #[path = "conformance/adapters/mod.rs"]
 mod adapters;
-#[cfg(unix)]
 #[path = "conformance/answers.rs"]
 mod answers;
 #[path = "conformance/app.rs"]
 mod app;
 #[path = "conformance/bounds.rs"]
 mod bounds;
-#[cfg(unix)]
 #[path = "conformance/connecting.rs"]
 mod connecting;
-#[cfg(unix)]
 #[path = "conformance/deadlines.rs"]
 mod deadlines;
+// Descriptors are counted in /proc.
+#[cfg(target_os = "linux")]
 #[path = "conformance/descriptors.rs"]
 mod descriptors;
+#[path = "conformance/elsewhere.rs"]
+mod elsewhere;
 #[path = "conformance/endings.rs"]
 mod endings;
 #[path = "conformance/exchanges.rs"]
 mod exchanges;
-#[cfg(unix)]
+mod raw_end;
 #[path = "conformance/requests.rs"]
 mod requests;
 #[path = "conformance/seam.rs"]
@@ -91,8 +90,16 @@ macro_rules! isolated_tests {
 }
 
 /// The same for tests that start themselves again in other processes, and so need their names.
-#[cfg(target_os = "linux")]
 macro_rules! tests_by_name {
+    ($module:ident <$server:ty, $client:ty> $($topic:ident { $($case:ident)* })*) => {
+        $($(
+            #[test]
+            fn $case() {
+                let name = concat!(stringify!($module), "::", stringify!($case));
+                crate::bounds::bounded(move || crate::$topic::$case::<$server, $client>(name));
+            }
+        )*)*
+    };
     ($module:ident <$one:ty> $($topic:ident { $($case:ident)* })*) => {
         $($(
             #[test]
@@ -129,6 +136,7 @@ macro_rules! exchanges {
 }
 
 /// An event loop's server and a client.
+#[cfg(unix)]
 macro_rules! event_loop_pairing {
     ($name:ident, $server:ty, $client:ty) => {
         mod $name {
@@ -192,6 +200,12 @@ macro_rules! pairing {
                 }
             }
 
+            tests_by_name! { $name <$server, $client>
+                elsewhere {
+                    a_server_that_is_killed
+                }
+            }
+
             #[cfg(target_os = "linux")]
             isolated_tests! { $name <$server, $client>
                 descriptors {
@@ -208,7 +222,6 @@ macro_rules! requests {
     ($server:ty) => {
         tests! { <$server>
             requests {
-                a_client_that_sends_no_more_gets_its_answer
                 a_long_request_that_was_there_before
                 a_malformed_request_is_not_waited_for
                 malformed_requests
@@ -220,10 +233,18 @@ macro_rules! requests {
                 what_is_let_pass
             }
         }
+
+        // A pipe has no half close.
+        #[cfg(unix)]
+        tests! { <$server>
+            requests {
+                a_client_that_sends_no_more_gets_its_answer
+            }
+        }
     };
 }
 
-/// An event loop, under bare bytes.
+/// An event loop, under bare bytes. It is `polling`'s, which has no pipes.
 #[cfg(unix)]
 mod event_loop_server {
     use super::*;
@@ -241,7 +262,6 @@ macro_rules! server {
 
             tests! { <$server>
                 requests {
-                    a_dead_socket_is_replaced
                     a_pause_inside_a_request_has_a_limit
                     an_idle_server_ends_if_wanted
                     an_unused_server_ends_if_wanted
@@ -254,6 +274,15 @@ macro_rules! server {
                 }
             }
 
+            // The server of a dead pipe has taken it along.
+            #[cfg(unix)]
+            tests! { <$server>
+                requests {
+                    a_dead_socket_is_replaced
+                }
+            }
+
+            // Elsewhere nothing sets the limit of one process.
             #[cfg(target_os = "linux")]
             tests_by_name! { $name <$server>
                 requests {
@@ -298,8 +327,17 @@ macro_rules! client {
                 }
             }
 
+            // A pipe is no file, and goes with its server.
+            #[cfg(unix)]
+            tests! { <$client>
+                connecting {
+                    nobody_listens_any_more
+                    something_else_is_there
+                }
+            }
+
             // Elsewhere a full backlog is refused, as is one that nobody listens to.
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", windows))]
             tests! { <$client>
                 connecting {
                     room_appears
@@ -313,7 +351,6 @@ macro_rules! client {
 /// Every client with this server.
 macro_rules! with_every_client {
     ($pairing:ident, $server:ty: $raw:ident $blocking:ident $smol:ident $tokio:ident) => {
-        #[cfg(unix)]
         $pairing!($raw, $server, raw::Client);
         #[cfg(feature = "blocking")]
         $pairing!($blocking, $server, blocking::Client);
@@ -360,17 +397,17 @@ with_every_client! { pairing, tokio::Server<tokio::MultiThread>:
     tokio_client__tokio_multi_thread_server
 }
 
-#[cfg(all(unix, feature = "blocking"))]
+#[cfg(feature = "blocking")]
 client!(blocking_client, blocking::Client);
-#[cfg(all(unix, feature = "blocking"))]
+#[cfg(feature = "blocking")]
 server!(blocking_server, blocking::Server);
-#[cfg(all(unix, feature = "smol"))]
+#[cfg(feature = "smol")]
 client!(smol_client, smol::Client);
-#[cfg(all(unix, feature = "smol"))]
+#[cfg(feature = "smol")]
 server!(smol_server, smol::Server);
-#[cfg(all(unix, feature = "tokio"))]
+#[cfg(feature = "tokio")]
 client!(tokio_client, tokio::Client);
-#[cfg(all(unix, feature = "tokio"))]
+#[cfg(feature = "tokio")]
 server!(tokio_current_thread_server, tokio::Server<tokio::CurrentThread>);
-#[cfg(all(unix, feature = "tokio"))]
+#[cfg(feature = "tokio")]
 server!(tokio_multi_thread_server, tokio::Server<tokio::MultiThread>);

@@ -3,9 +3,10 @@
 //! `GIT_TEST_TOOL` names git's `t/helper/test-tool`, which is built with git and not installed:
 //!
 //! ```text
-//! GIT_TEST_TOOL=…/git/t/helper/test-tool cargo test --all-features --test interop_git --examples
+//! cargo build --all-features --examples
+//! GIT_TEST_TOOL=…/git/t/helper/test-tool cargo test --all-features --test interop_git
 //! ```
-#![cfg(all(unix, feature = "blocking"))]
+#![cfg(all(any(unix, windows), feature = "blocking"))]
 
 mod processes;
 

@@ -74,7 +74,7 @@ pub fn requests_as_recorded<C: Client>() {
         let folder = Folder::new();
         let expected = wire.clone();
         let server = peer(&folder.path(), move |listener| {
-            let (mut stream, _) = listener.accept().unwrap();
+            let mut stream = listener.accept().unwrap();
             let mut got = vec![0; expected.len()];
             std::io::Read::read_exact(&mut stream, &mut got).unwrap();
             assert_same(&got, &expected);
@@ -209,7 +209,7 @@ pub fn an_answer_before_the_request<C: Client>() {
     let folder = Folder::new();
     let server = peer(&folder.path(), |listener| {
         for _ in 0..4 {
-            let (mut stream, _) = listener.accept().unwrap();
+            let mut stream = listener.accept().unwrap();
             stream.write_all(b"0009early0000").unwrap();
         }
     });

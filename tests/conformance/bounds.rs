@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -33,6 +34,7 @@ pub fn bounded(test: impl FnOnce() + Send + 'static) {
 
 /// Runs a test in a process of its own, for it changes or counts what belongs to the process.
 /// `name` is the test's full name.
+#[cfg(target_os = "linux")]
 pub fn isolated(name: &str, test: impl FnOnce() + Send + 'static) {
     const ALONE: &str = "CONFORMANCE_ALONE";
     if env::var(ALONE).is_ok_and(|alone| alone == name) {

@@ -24,7 +24,7 @@ pub fn assert_no_answer(error: &Failure) {
 }
 
 #[track_caller]
-fn assert_truncated(error: &Failure) {
+pub fn assert_truncated(error: &Failure) {
     assert_eq!((error.phase, error.kind), (Phase::Receive, ErrorKind::Truncated), "{error:?}");
     assert_eq!(error.delivery, Some(Delivery::Unknown), "{error:?}");
 }

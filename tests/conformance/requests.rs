@@ -1,8 +1,6 @@
 //! Servers under bare bytes: recorded, cut short, malformed, slow and silent ones.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use simple_ipc::exchange::MessageError;
@@ -12,8 +10,12 @@ use simple_ipc::{ErrorKind, Phase};
 
 use crate::app::App;
 use crate::bounds::{Folder, eventually};
+#[cfg(target_os = "linux")]
+use crate::elsewhere::Elsewhere;
 use crate::seam::{Reports, Running, Served, Server, ServerSettings};
-use crate::wire::{Reader, assert_same, frame, read_to_end, send, vector};
+use crate::wire::{
+    Reader, Stream, assert_same, fill, frame, hear_after_the_last, read_to_end, send, vector,
+};
 
 /// What git's client sent is answered with the bytes that git's server sent.
 pub fn recorded_traffic<S: Server>() {
@@ -23,15 +25,16 @@ pub fn recorded_traffic<S: Server>() {
             ["request", "response"].map(|way| vector(&format!("{name}.{way}")));
         // All at once, and in pieces that end inside headers and packets.
         for piece in [usize::MAX, 65521, 3].map(|piece| piece.min(request.len().max(1))) {
-            let mut stream = UnixStream::connect(served.path()).unwrap();
+            let mut stream = Stream::connect(served.path()).unwrap();
             // Small pieces of long requests would only repeat themselves.
             let (begin, rest) = request.split_at(request.len().min(3000 * piece));
             begin.chunks(piece).for_each(|piece| stream.write_all(piece).unwrap());
             stream.write_all(rest).unwrap();
-            if request.is_empty() {
-                stream.shutdown(Shutdown::Write).unwrap();
-            }
-            let answer = read_to_end(&mut stream);
+            let answer = if request.is_empty() {
+                hear_after_the_last(stream)
+            } else {
+                read_to_end(&mut stream)
+            };
             if name == "chunk" {
                 // Where the packets are cut means nothing.
                 let payload = |wire: &[u8]| Reader::new(wire).read_all().unwrap();
@@ -69,9 +72,8 @@ pub fn requests_cut_short<S: Server>() {
         // The client has gone,
         drop(send(&served.path(), &wire[..cut]));
         // or it sends no more and waits for an answer.
-        let mut stream = send(&served.path(), &wire[..cut]);
-        stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(read_to_end(&mut stream), b"", "an answer to {cut} bytes");
+        let stream = send(&served.path(), &wire[..cut]);
+        assert_eq!(hear_after_the_last(stream), b"", "an answer to {cut} bytes");
         if cut > 0 {
             for report in served.reported(2) {
                 let truncated = (Phase::Receive, ErrorKind::Truncated);
@@ -84,13 +86,12 @@ pub fn requests_cut_short<S: Server>() {
     served.end();
 }
 
+#[cfg(unix)]
 pub fn a_client_that_sends_no_more_gets_its_answer<S: Server>() {
     let served = Served::<S>::start(App::commands());
     for request in [&b"0008ping0000"[..], b"0006PI0008NG\n\n0000", b"000Aunheard0000"[..0].as_ref()]
     {
-        let mut stream = send(&served.path(), request);
-        stream.shutdown(Shutdown::Write).unwrap();
-        let answer = read_to_end(&mut stream);
+        let answer = hear_after_the_last(send(&served.path(), request));
         assert_eq!(answer.is_empty(), request.is_empty());
         assert!(request.is_empty() || answer.ends_with(b"0000"));
     }
@@ -120,16 +121,9 @@ pub fn what_is_let_pass<S: Server>() {
 pub fn a_long_request_that_was_there_before<S: Server>() {
     let (folder, reports, app) = (Folder::new(), Reports::default(), App::echo());
     let server = S::bind(&folder.path(), ServerSettings::default(), reports.clone()).unwrap();
-    let mut stream = UnixStream::connect(folder.path()).unwrap();
+    let mut stream = Stream::connect(folder.path()).unwrap();
     let request = frame(&vec![b'l'; 3 << 20]);
-    // As much of it as the system lets a socket hold.
-    rustix::net::sockopt::set_socket_send_buffer_size(&stream, request.len()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    let mut rest = &request[..];
-    while let Ok(sent @ 1..) = stream.write(rest) {
-        rest = &rest[sent..];
-    }
-    stream.set_nonblocking(false).unwrap();
+    let rest = &request[fill(&mut stream, &request)..];
     let running = server.serve(app.clone());
     let served = Served::<S> { app, reports, running, folder };
     stream.write_all(rest).unwrap();
@@ -300,6 +294,10 @@ pub fn the_path_is_kept_and_its_loss_noticed<S: Server>() {
     let Err(error) = S::bind(&path, settings, Reports::default()) else { panic!("displaced") };
     assert_eq!((error.phase, error.kind), (Phase::Bind, ErrorKind::InUse), "{error:?}");
     served.assert_alive();
+    // A pipe is no file, and nobody can take its name away.
+    if cfg!(windows) {
+        return served.end();
+    }
     std::fs::remove_file(&path).unwrap();
     let other = S::bind(&path, settings, Reports::default()).unwrap();
     assert_eq!(served.running.join().unwrap(), (Reason::PathLost, 0));
@@ -308,43 +306,56 @@ pub fn the_path_is_kept_and_its_loss_noticed<S: Server>() {
     assert!(!path.exists());
 }
 
-/// While a server ends, another may already take its place.
+/// While a server ends, another may already take its place. (The name of a pipe is its server's
+/// until its last connection has ended, so on Windows the next one has to wait for that.)
 pub fn the_next_server_starts_while_one_drains<S: Server>() {
     let served = Served::<S>::start(App::commands());
     let mut busy = send(&served.path(), &frame(b"do open in; wait on; write old"));
     served.app.reached("in");
     served.running.stop();
     eventually("the path goes", || !served.path().exists());
-    let next = S::bind(&served.path(), ServerSettings::default(), Reports::default()).unwrap();
-    let next = next.serve(App::commands());
-    served.assert_alive();
-    served.app.open("on");
+    let Served { app, running, folder, .. } = served;
+    let bind = || S::bind(&folder.path(), ServerSettings::default(), Reports::default());
+    let ping = || read_to_end(&mut send(&folder.path(), b"0008ping0000"));
+    let next = if cfg!(windows) {
+        let Err(error) = bind() else { panic!("two servers of one name") };
+        assert_eq!((error.phase, error.kind), (Phase::Bind, ErrorKind::InUse), "{error:?}");
+        None
+    } else {
+        let next = bind().unwrap().serve(App::commands());
+        assert_eq!(ping(), b"0008pong0000");
+        Some(next)
+    };
+    app.open("on");
     assert_eq!(read_to_end(&mut busy), b"0007old0000");
-    assert_eq!(served.running.join().unwrap(), (Reason::Asked, 0));
-    let client = <crate::adapters::raw::Client as crate::seam::Client>::new(
-        &served.folder.path(),
-        Default::default(),
-    );
-    assert_eq!(crate::seam::Client::call(&client, b"ping").unwrap(), b"pong");
+    assert_eq!(running.join().unwrap(), (Reason::Asked, 0));
+    drop(busy);
+    let next = next.unwrap_or_else(|| bind().unwrap().serve(App::commands()));
+    assert_eq!(ping(), b"0008pong0000");
     next.stop();
     next.join().unwrap();
 }
 
+/// A file is in the way of a socket. It is in no pipe's way.
 pub fn what_is_no_socket_is_left_alone<S: Server>() {
     let folder = Folder::new();
     std::fs::write(folder.path(), "precious").unwrap();
     let settings = ServerSettings::default();
-    let Err(error) = S::bind(&folder.path(), settings, Reports::default()) else {
-        panic!("bound over a file")
-    };
-    let invalid = ErrorKind::Endpoint(simple_ipc::connect::State::Invalid);
-    assert_eq!((error.phase, error.kind), (Phase::Bind, invalid), "{error:?}");
+    match S::bind(&folder.path(), settings, Reports::default()) {
+        Ok(_) if cfg!(windows) => {}
+        Ok(_) => panic!("bound over a file"),
+        Err(error) => {
+            let invalid = ErrorKind::Endpoint(simple_ipc::connect::State::Invalid);
+            assert_eq!((error.phase, error.kind), (Phase::Bind, invalid), "{error:?}");
+        }
+    }
     assert_eq!(std::fs::read(folder.path()).unwrap(), b"precious");
 }
 
+#[cfg(unix)]
 pub fn a_dead_socket_is_replaced<S: Server>() {
     let folder = Folder::new();
-    drop(std::os::unix::net::UnixListener::bind(folder.path()).unwrap());
+    drop(crate::wire::Listener::bind(&folder.path()).unwrap());
     let reports = Reports::default();
     let server = S::bind(&folder.path(), ServerSettings::default(), reports.clone()).unwrap();
     let app = App::commands();
@@ -354,73 +365,17 @@ pub fn a_dead_socket_is_replaced<S: Server>() {
     served.end();
 }
 
-/// A server in a process of its own, with few descriptors, for clients that are here.
 #[cfg(target_os = "linux")]
-struct Short {
-    folder: Folder,
-    process: std::process::Child,
-}
+fn few_descriptors() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
 
-#[cfg(target_os = "linux")]
-impl Short {
-    /// In the process of the test `name` this starts one more, which serves and never comes back.
-    fn start<S: Server>(name: &str) -> Self {
-        use std::process::{Command, Stdio, exit};
-
-        use rustix::process::{Resource, Rlimit, setrlimit};
-
-        const SERVE: &str = "CONFORMANCE_SERVE";
-        if let Some(path) = std::env::var_os(SERVE) {
-            let few = Rlimit { current: Some(64), maximum: Some(64) };
-            setrlimit(Resource::Nofile, few).unwrap();
-            let settings = ServerSettings::default();
-            let server = S::bind(path.as_ref(), settings, Reports::default()).unwrap();
-            let running = server.serve(App::commands());
-            let quit = running.join().unwrap().0 == Reason::Quit;
-            exit(if quit { 0 } else { 1 });
-        }
-        let folder = Folder::new();
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([name, "--exact", "--nocapture", "--test-threads=1"])
-            .env(SERVE, folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the server is there", || {
-            assert_eq!(process.try_wait().unwrap(), None);
-            UnixStream::connect(folder.path()).is_ok()
-        });
-        Self { folder, process }
-    }
-
-    fn send(&self, bytes: &[u8]) -> UnixStream {
-        send(&self.folder.path(), bytes)
-    }
-
-    #[track_caller]
-    fn ping(&self) {
-        assert_eq!(read_to_end(&mut self.send(b"0008ping0000")), b"0008pong0000");
-    }
-
-    fn end(mut self) {
-        assert_eq!(read_to_end(&mut self.send(&frame(b"quit"))), b"0000");
-        assert!(self.process.wait().unwrap().success());
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Short {
-    fn drop(&mut self) {
-        // After a failure; otherwise it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
 }
 
 /// More clients than descriptors: the longest silent go, and who speaks is served.
 #[cfg(target_os = "linux")]
 pub fn silent_clients_go_when_descriptors_run_short<S: Server>(name: &str) {
-    let server = Short::start::<S>(name);
+    let server = Elsewhere::start::<S>(name, few_descriptors);
     let mut silent = Vec::new();
     for _ in 0..30 {
         silent.extend((0..10).map(|_| server.send(b"")));
@@ -431,7 +386,7 @@ pub fn silent_clients_go_when_descriptors_run_short<S: Server>(name: &str) {
     last.write_all(b"0008ping0000").unwrap();
     assert_eq!(read_to_end(&mut last), b"0008pong0000");
     // Not one by one: a thread of the server may be held up between accepting and noting it.
-    let gone = |silent: &&mut UnixStream| {
+    let gone = |silent: &&mut Stream| {
         silent.set_nonblocking(true).unwrap();
         (&**silent).read(&mut [0; 9]).is_ok_and(|n| n == 0)
     };
@@ -444,7 +399,7 @@ pub fn silent_clients_go_when_descriptors_run_short<S: Server>(name: &str) {
 /// time to speak, so it is not the one to go.
 #[cfg(target_os = "linux")]
 pub fn half_requests_go_when_descriptors_run_short<S: Server>(name: &str) {
-    let server = Short::start::<S>(name);
+    let server = Elsewhere::start::<S>(name, few_descriptors);
     let begun: Vec<_> = (0..100).map(|_| server.send(b"0008pi")).collect();
     for _ in 0..10 {
         let mut newcomer = server.send(b"");

@@ -66,6 +66,8 @@ pub struct ClientSettings {
 
 pub trait Client: Clone + Send + Sync + 'static {
     type Connection: Connection;
+    /// Whether it has a limit on sending.
+    const GIVES_UP_SENDING: bool = true;
 
     fn new(path: &Path, settings: ClientSettings) -> Self;
     fn call(&self, request: &[u8]) -> Result<Vec<u8>, Failure>;
@@ -255,6 +257,7 @@ impl<S: Server> Served<S> {
     }
 
     /// As [`end`](Self::end), after exchanges of which not all are known to have been reported.
+    #[cfg(target_os = "linux")]
     #[track_caller]
     pub fn end_after_errors(self) {
         self.running.stop();

@@ -1,18 +1,11 @@
 //! The protocol, as simply as it can be written down: the reference for everything else.
 
 use std::io::{self, Read, Write as _};
-#[cfg(unix)]
-use std::os::unix::net::UnixListener;
 use std::path::Path;
-#[cfg(unix)]
 use std::thread::{self, JoinHandle};
 use std::{env, fs};
 
-#[cfg(unix)]
-pub use std::os::unix::net::UnixStream as Stream;
-
-#[cfg(windows)]
-pub use pipe::Stream;
+pub use crate::raw_end::{Listener, Stream, fill, hear_after_the_last, read_to_end};
 
 /// The most payload in one packet.
 pub const PACKET: usize = 65516;
@@ -97,16 +90,6 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Everything until the end of the stream, be it a reset.
-pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
-    }
-    bytes
-}
-
 /// Connects to `path` and sends `bytes`.
 pub fn send(path: &Path, bytes: &[u8]) -> Stream {
     let mut stream = Stream::connect(path).unwrap();
@@ -119,19 +102,17 @@ pub fn send(path: &Path, bytes: &[u8]) -> Stream {
 }
 
 /// A server made of bare bytes.
-#[cfg(unix)]
 pub fn peer<T: Send + 'static>(
     path: &Path,
-    act: impl FnOnce(UnixListener) -> T + Send + 'static,
+    act: impl FnOnce(Listener) -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let listener = UnixListener::bind(path).unwrap();
+    let listener = Listener::bind(path).unwrap();
     thread::spawn(move || act(listener))
 }
 
 /// A connection whose client has sent a whole request.
-#[cfg(unix)]
-pub fn accept_request(listener: &UnixListener) -> Stream {
-    let (stream, _) = listener.accept().unwrap();
+pub fn accept_request(listener: &Listener) -> Stream {
+    let stream = listener.accept().unwrap();
     Reader::new(&stream).read_all().unwrap();
     stream
 }
@@ -156,62 +137,5 @@ pub fn assert_same(got: &[u8], expected: &[u8]) {
     if got != expected {
         let at = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
         panic!("{} bytes in place of {}, equal up to byte {at}", got.len(), expected.len());
-    }
-}
-
-/// A pipe as any program can open it: as a file.
-#[cfg(windows)]
-mod pipe {
-    use std::fs::File;
-    use std::io::{self, Read, Write};
-    use std::path::Path;
-    use std::time::Duration;
-
-    use simple_ipc::pipe_name::PipeName;
-
-    #[derive(Debug)]
-    pub struct Stream(File);
-
-    impl Stream {
-        pub fn connect(path: &Path) -> io::Result<Self> {
-            let folder = path.parent().unwrap().canonicalize()?;
-            let real = folder.join(path.file_name().unwrap());
-            let units: Vec<u16> = real.to_str().unwrap().encode_utf16().collect();
-            let name = PipeName::of(&units).unwrap().to_string();
-            File::options().read(true).write(true).open(name).map(Self)
-        }
-
-        pub fn try_clone(&self) -> io::Result<Self> {
-            self.0.try_clone().map(Self)
-        }
-
-        /// Files have no limits on time.
-        pub fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Read for Stream {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.read(buffer) {
-                Err(error) if error.raw_os_error() == Some(233) => Ok(0),
-                result => result,
-            }
-        }
-    }
-
-    impl Write for Stream {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match self.0.write(bytes) {
-                Err(error) if error.raw_os_error() == Some(233) => {
-                    Err(io::ErrorKind::BrokenPipe.into())
-                }
-                result => result,
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
     }
 }

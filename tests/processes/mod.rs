@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test that includes this uses another part of it")]
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use simple_ipc::endpoint::{State, state};
 
 /// The runtimes of this build.
 pub fn runtimes() -> Vec<&'static str> {
@@ -47,7 +48,7 @@ pub fn example(name: &str) -> PathBuf {
     let example = profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         example.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test …` only with --examples too",
+        "{} is missing: `cargo test` builds it, `cargo test --test …` does not, `cargo build --examples` does",
         example.display()
     );
     example
@@ -84,9 +85,10 @@ impl Tool {
             command.arg(format!("--runtime={runtime}"));
         }
         // git's starts itself by its bare name.
-        let mut path = OsString::from(self.program.parent().unwrap());
-        path.extend(env::var_os("PATH").map(|rest| OsString::from_iter([":".into(), rest])));
-        command.env("PATH", path);
+        let before = self.program.parent().unwrap().to_path_buf();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([before].into_iter().chain(env::split_paths(&path)));
+        command.env("PATH", path.unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -190,7 +192,7 @@ pub struct Daemon<'t> {
 
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
-        if self.path.exists() {
+        if state(&self.path) == State::Listening {
             self.tool.run("stop-daemon", &self.path, &[]);
         }
     }

@@ -1,5 +1,5 @@
 //! `examples/exchange`, the command that shows a whole exchange, does what it says.
-#![cfg(all(unix, feature = "blocking"))]
+#![cfg(all(any(unix, windows), feature = "blocking"))]
 
 mod processes;
 
@@ -12,8 +12,10 @@ use processes::{Folder, example, run};
 fn shows_a_server_and_its_clients_and_leaves_nothing() {
     let folder = Folder::new();
     let mut command = Command::new(example("exchange"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let outcome = run(command.env("TMPDIR", &folder.0));
+    command.stdin(Stdio::null());
+    // On Unix and on Windows.
+    command.env("TMPDIR", &folder.0).env("TMP", &folder.0);
+    let outcome = run(&mut command);
     assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
 
     let lines: Vec<_> = outcome.stdout.lines().collect();

@@ -3,15 +3,12 @@
 #![allow(dead_code, reason = "each test that includes this uses another part of it")]
 
 use std::env;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simple_ipc::endpoint::{State, state};
 
@@ -77,7 +74,7 @@ impl Tool {
         Some(Self { name: "git's".into(), program, first: Some("simple-ipc"), runtime: None })
     }
 
-    /// The command for that subcommand, with nothing to read and its output piped.
+    /// The command for that subcommand, with nothing to read.
     pub fn command(&self, subcommand: &str, options: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.first).arg(subcommand).args(options);
@@ -89,7 +86,7 @@ impl Tool {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([before].into_iter().chain(env::split_paths(&path)));
         command.env("PATH", path.unwrap());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
         command
     }
 
@@ -149,38 +146,27 @@ impl Outcome {
 }
 
 /// Runs a command to its end; one that hangs is killed, and that is a failure.
+///
+/// It writes to files, not to pipes: their end would not come before that of a server which it
+/// started, where children inherit what their parents can hand down.
 pub fn run(command: &mut Command) -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(100);
 
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let mut stdout = child.stdout.take().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let child = Arc::new(Mutex::new(child));
-    let (ended, watch) = channel::<()>();
-    let watchdog = thread::spawn({
-        let child = child.clone();
-        move || {
-            let hangs = watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
-            if hangs {
-                child.lock().unwrap().kill().unwrap();
-            }
-            hangs
+    let folder = Folder::new();
+    let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.0.join(name));
+    command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut process = Process(child);
+    let since = Instant::now();
+    let status = loop {
+        match process.0.try_wait().unwrap() {
+            Some(status) => break status,
+            None if since.elapsed() > PATIENCE => panic!("{command:?} hangs"),
+            None => thread::sleep(Duration::from_millis(1)),
         }
-    });
-    let errors = thread::spawn(move || {
-        let mut errors = Vec::new();
-        stderr.read_to_end(&mut errors).map(|_| errors)
-    });
-    let mut answers = Vec::new();
-    stdout.read_to_end(&mut answers).unwrap();
-    let errors = errors.join().unwrap().unwrap();
-    drop(ended);
-    assert!(!watchdog.join().unwrap(), "{command:?} hangs");
-    Outcome {
-        status: child.lock().unwrap().wait().unwrap(),
-        stdout: String::from_utf8(answers).unwrap(),
-        stderr: String::from_utf8(errors).unwrap(),
-    }
+    };
+    let [stdout, stderr] = [stdout, stderr].map(|file| fs::read_to_string(file).unwrap());
+    Outcome { status, stdout, stderr }
 }
 
 /// A server in the background, which ends with the test.

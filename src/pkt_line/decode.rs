@@ -27,17 +27,35 @@ use super::{HEADER_LEN, Header, HeaderError};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    /// The bytes of the header being read, `have` of them so far.
-    header: [u8; HEADER_LEN],
-    have: u8,
-    /// Nothing of the current packet's payload has been handed out yet.
-    first: bool,
-    /// Bytes still to come of the current packet's payload.
-    left: u16,
-    /// Held, so that the same place is named however often it is asked.
-    failed: Option<DecodeError>,
-    /// Where the packet being read begins in the stream.
+    /// Where the packet being read begins in the stream, or the payload being read ends.
     offset: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// So many bytes of a header have been read.
+    Header { have: u8, bytes: [u8; HEADER_LEN] },
+    /// So many bytes of a payload are still to come, `first` if that is all of it.
+    Payload { left: u16, first: bool },
+    /// Held, so that the same place is named however often it is asked.
+    Failed(HeaderError),
+}
+
+impl State {
+    const START: Self = Self::Header { have: 0, bytes: [0; HEADER_LEN] };
+
+    /// What comes when `left` more bytes of the payload have.
+    #[inline]
+    const fn within(left: u16) -> Self {
+        if left == 0 { Self::START } else { Self::Payload { left, first: false } }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::START
+    }
 }
 
 /// Part of a stream of packets.
@@ -69,7 +87,7 @@ pub struct Data<'i> {
 impl Decoder {
     /// A decoder at the beginning of a stream.
     pub const fn new() -> Self {
-        Self { header: [0; HEADER_LEN], have: 0, first: false, left: 0, failed: None, offset: 0 }
+        Self { offset: 0, state: State::START }
     }
 
     /// Takes the next piece off the front of `input`; `None` when `input` is used up.
@@ -80,57 +98,64 @@ impl Decoder {
     /// every further call gives the same error: the stream has no next packet.
     #[inline]
     pub fn decode<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'i>>, DecodeError> {
-        if self.left == 0 {
-            if let Some(error) = self.failed {
-                return Err(error);
-            }
-            let header = match input.split_first_chunk() {
-                Some((header, rest)) if self.have == 0 => {
-                    *input = rest;
-                    *header
-                }
-                _ => match self.gather_header(input) {
-                    Some(header) => header,
-                    None => return Ok(None),
-                },
-            };
-            if let Some(piece) = self.begin(header)? {
-                return Ok(Some(piece));
-            }
+        match self.whole_packet(input) {
+            Some(bytes) => Ok(Some(Piece::Data(Data { bytes, first: true, last: true }))),
+            None => self.decode_part(input),
         }
-        let available = (self.left as usize).min(input.len());
-        if available == 0 {
-            return Ok(None);
-        }
-        let (bytes, rest) = input.split_at(available);
-        *input = rest;
-        let first = self.first;
-        self.take(available);
-        Ok(Some(Piece::Data(Data { bytes, first, last: self.left == 0 })))
     }
 
-    /// Completes a header that the input splits.
-    #[cold]
-    fn gather_header(&mut self, input: &mut &[u8]) -> Option<[u8; HEADER_LEN]> {
-        while let Some((&byte, rest)) = input.split_first() {
-            *input = rest;
-            self.header[self.have as usize] = byte;
-            self.have += 1;
-            if self.have as usize == HEADER_LEN {
-                self.have = 0;
-                return Some(self.header);
-            }
-        }
-        None
-    }
-
-    /// Opens the packet of `header`: a piece if that is all of it.
+    /// Takes the payload of a whole data packet, by far the most frequent, if that comes next.
     #[inline]
+    fn whole_packet<'i>(&mut self, input: &mut &'i [u8]) -> Option<&'i [u8]> {
+        let State::Header { have: 0, .. } = self.state else { return None };
+        let (header, rest) = input.split_first_chunk()?;
+        let Ok(Header::Data(len)) = Header::parse(*header) else { return None };
+        let (bytes, rest) = rest.split_at_checked(len.get())?;
+        *input = rest;
+        self.offset += (HEADER_LEN + len.get()) as u64;
+        Some(bytes)
+    }
+
+    /// Whatever else comes next.
+    fn decode_part<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'i>>, DecodeError> {
+        loop {
+            match self.state {
+                State::Header { have, mut bytes } => {
+                    let missing = &mut bytes[have as usize..];
+                    let n = missing.len().min(input.len());
+                    let (part, rest) = input.split_at(n);
+                    missing[..n].copy_from_slice(part);
+                    *input = rest;
+                    self.state = State::Header { have: have + n as u8, bytes };
+                    if have as usize + n < HEADER_LEN {
+                        return Ok(None);
+                    }
+                    if let Some(piece) = self.begin(bytes)? {
+                        return Ok(Some(piece));
+                    }
+                }
+                State::Payload { left, first } => {
+                    let available = (left as usize).min(input.len());
+                    if available == 0 {
+                        return Ok(None);
+                    }
+                    let (bytes, rest) = input.split_at(available);
+                    *input = rest;
+                    let left = left - available as u16;
+                    self.state = State::within(left);
+                    return Ok(Some(Piece::Data(Data { bytes, first, last: left == 0 })));
+                }
+                State::Failed(header) => return Err(DecodeError { offset: self.offset, header }),
+            }
+        }
+    }
+
+    /// Opens the packet of a header: a piece if that is all of it.
     fn begin(&mut self, header: [u8; HEADER_LEN]) -> Result<Option<Piece<'static>>, DecodeError> {
+        self.state = State::START;
         let piece = match Header::parse(header) {
             Ok(Header::Data(len)) => {
-                self.left = len.get() as u16;
-                self.first = true;
+                self.state = State::Payload { left: len.get() as u16, first: true };
                 self.offset += (HEADER_LEN + len.get()) as u64;
                 return Ok(None);
             }
@@ -139,25 +164,21 @@ impl Decoder {
             Ok(Header::Delimiter) => Piece::Delimiter,
             Ok(Header::ResponseEnd) => Piece::ResponseEnd,
             Err(header) => {
-                let error = DecodeError { offset: self.offset, header };
-                self.failed = Some(error);
-                return Err(error);
+                self.state = State::Failed(header);
+                return Err(DecodeError { offset: self.offset, header });
             }
         };
         self.offset += HEADER_LEN as u64;
         Ok(Some(piece))
     }
 
-    #[inline]
-    fn take(&mut self, n: usize) {
-        self.left -= n as u16;
-        self.first = false;
-    }
-
     /// How many payload bytes may be read straight into their destination, past this decoder:
     /// the rest of the current packet, 0 between packets.
     pub const fn in_place(&self) -> usize {
-        self.left as usize
+        match self.state {
+            State::Payload { left, .. } => left as usize,
+            State::Header { .. } | State::Failed(_) => 0,
+        }
     }
 
     /// Tells that the next `n` payload bytes were read in place.
@@ -166,9 +187,10 @@ impl Decoder {
     ///
     /// If `n` is over [`in_place`](Self::in_place).
     pub fn filled(&mut self, n: usize) {
-        assert!(n <= self.in_place(), "{n} bytes filled where {} were left", self.left);
+        let left = self.in_place();
+        assert!(n <= left, "{n} bytes filled where {left} were left");
         if n > 0 {
-            self.take(n);
+            self.state = State::within((left - n) as u16);
         }
     }
 
@@ -178,12 +200,10 @@ impl Decoder {
     ///
     /// [`Truncated`] if it ended inside a packet.
     pub const fn end_of_stream(&self) -> Result<(), Truncated> {
-        if self.left > 0 {
-            Err(Truncated { missing: self.left as usize })
-        } else if self.have > 0 {
-            Err(Truncated { missing: HEADER_LEN - self.have as usize })
-        } else {
-            Ok(())
+        match self.state {
+            State::Header { have: 0, .. } | State::Failed(_) => Ok(()),
+            State::Header { have, .. } => Err(Truncated { missing: HEADER_LEN - have as usize }),
+            State::Payload { left, .. } => Err(Truncated { missing: left as usize }),
         }
     }
 

@@ -567,6 +567,18 @@ impl<N> Writer<N> {
         Self { outgoing: Some(outgoing), kept: alloc::vec::Vec::new() }
     }
 
+    /// Keeps all of `bytes`, which is all that most small writes come to: if they leave room in
+    /// the packet that is being gathered. If not, nothing has happened, and
+    /// [`write`](Self::write) tells what is to be done.
+    #[inline]
+    pub fn keep(&mut self, bytes: &[u8]) -> bool {
+        let keeps = self.outgoing.is_some() && bytes.len() < MAX_PAYLOAD_LEN - self.kept.len();
+        if keeps {
+            self.kept.extend_from_slice(bytes);
+        }
+        keeps
+    }
+
     /// Takes some of `bytes`. Large ones are sent as they are, without a copy.
     ///
     /// # Errors
@@ -576,7 +588,7 @@ impl<N> Writer<N> {
         let outgoing = self.outgoing.take().ok_or(Interrupted)?;
         Ok(match gather(self.kept.len(), bytes.len()) {
             Gather::SendThrough(n) => Write::Send(n, outgoing.piece(Chunk::Lent(&bytes[..n]))),
-            gather => return Ok(self.keep(gather, bytes, outgoing)),
+            gather => return Ok(self.keep_or_send(gather, bytes, outgoing)),
         })
     }
 
@@ -592,10 +604,15 @@ impl<N> Writer<N> {
             Gather::SendThrough(_) => Gather::Keep(MAX_PAYLOAD_LEN),
             gather => gather,
         };
-        Ok(self.keep(gather, bytes, outgoing))
+        Ok(self.keep_or_send(gather, bytes, outgoing))
     }
 
-    fn keep(&mut self, gather: Gather, bytes: &[u8], outgoing: Outgoing<N>) -> Write<'static, N> {
+    fn keep_or_send(
+        &mut self,
+        gather: Gather,
+        bytes: &[u8],
+        outgoing: Outgoing<N>,
+    ) -> Write<'static, N> {
         if let Gather::Keep(n) = gather {
             self.kept.extend_from_slice(&bytes[..n]);
             self.outgoing = Some(outgoing);

@@ -178,6 +178,9 @@ pub struct RequestWriter<N = client::Answer> {
 
 impl<N> RequestWriter<N> {
     fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if self.writer.keep(bytes) {
+            return Ok(bytes.len());
+        }
         loop {
             match self.writer.write(bytes).map_err(|why| self.link.exchange.interrupted(why))? {
                 exchange::Write::Kept(n) => return Ok(n),

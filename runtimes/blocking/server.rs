@@ -253,6 +253,9 @@ impl Reply {
     }
 
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.writer.keep(bytes) {
+            return Ok(bytes.len());
+        }
         loop {
             match self.writer.write(bytes).map_err(|why| self.link.serving.interrupted(why))? {
                 exchange::Write::Kept(n) => return Ok(n),

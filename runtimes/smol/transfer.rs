@@ -104,6 +104,9 @@ impl<N> Outlet<N> {
     ) -> Poll<Result<usize, Error>> {
         loop {
             ready!(self.poll_land(side, cx))?;
+            if self.writer.keep(bytes) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
             match self.writer.write_copied(bytes).map_err(|why| side.interrupted(why))? {
                 exchange::Write::Kept(n) => return Poll::Ready(Ok(n)),
                 exchange::Write::Send(n, sending) => {
@@ -135,8 +138,10 @@ impl<N> Outlet<N> {
         side: &impl Side,
         mut bytes: &[u8],
     ) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_land(side, cx)).await?;
-        while !bytes.is_empty() {
+        if self.in_flight.is_some() {
+            poll_fn(|cx| self.poll_land(side, cx)).await?;
+        }
+        while !bytes.is_empty() && !self.writer.keep(bytes) {
             let n = match self.writer.write(bytes).map_err(|why| side.interrupted(why))? {
                 exchange::Write::Kept(n) => n,
                 exchange::Write::Send(n, sending) => {

@@ -90,6 +90,9 @@ impl<L: Line, N> Writer<L, N> {
     ) -> Poll<Result<usize, Error>> {
         loop {
             ready!(self.poll_in_flight(cx))?;
+            if self.writer.keep(bytes) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
             let write = self.writer.write_copied(bytes);
             match write.map_err(self.interrupted())? {
                 exchange::Write::Kept(n) => return Poll::Ready(Ok(n)),
@@ -112,8 +115,10 @@ impl<L: Line, N> Writer<L, N> {
     }
 
     pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_in_flight(cx)).await?;
-        while !bytes.is_empty() {
+        if self.in_flight.is_some() {
+            poll_fn(|cx| self.poll_in_flight(cx)).await?;
+        }
+        while !bytes.is_empty() && !self.writer.keep(bytes) {
             let write = self.writer.write(bytes);
             let n = match write.map_err(self.interrupted())? {
                 exchange::Write::Kept(n) => n,

@@ -27,6 +27,8 @@ fn send(
 enum Step {
     Lend(usize),
     Copy(usize),
+    /// Or lend it, if it is not kept.
+    Keep(usize),
     Flush,
 }
 
@@ -37,7 +39,7 @@ fn write(steps: &[Step], rest: usize) -> (Vec<u8>, Vec<u8>) {
     let next = |said: &Vec<u8>, len: usize| payload[said.len() % 1000..][..len].to_vec();
     for step in steps {
         let (bytes, lend) = match *step {
-            Step::Lend(len) => (next(&said, len), true),
+            Step::Lend(len) | Step::Keep(len) => (next(&said, len), true),
             Step::Copy(len) => (next(&said, len), false),
             Step::Flush => {
                 if let Some(sending) = writer.flush().unwrap() {
@@ -48,6 +50,9 @@ fn write(steps: &[Step], rest: usize) -> (Vec<u8>, Vec<u8>) {
             }
         };
         let mut left = &bytes[..];
+        if matches!(step, Step::Keep(_)) && writer.keep(left) {
+            left = &[];
+        }
         while !left.is_empty() {
             let write = if lend { writer.write(left) } else { writer.write_copied(left) };
             left = match write.unwrap() {
@@ -79,6 +84,9 @@ fn packets_are_full_unless_flushed() {
         [Step::Lend(PACKET - 1), Step::Copy(3 * PACKET), Step::Lend(2 * PACKET), Step::Copy(1)];
     let (said, wire) = write(&steps, 0);
     assert!(wire == naive::encode(&said, true));
+    let steps = [Step::Keep(PACKET - 1), Step::Keep(1), Step::Keep(PACKET), Step::Keep(1)];
+    let (said, wire) = write(&steps, 0);
+    assert!(wire == naive::encode(&said, true));
     let (said, wire) = write(&[Step::Lend(5), Step::Flush, Step::Flush, Step::Copy(6)], 7);
     let expected = [naive::encode(&said[..5], false), naive::encode(&said[5..], true)].concat();
     assert!(wire == expected);
@@ -94,6 +102,7 @@ fn a_message_of_nothing_is_a_flush() {
 #[test]
 fn what_was_interrupted_stays_so() {
     let interrupted = |writer: &mut Writer<Answer>| {
+        assert!(!writer.keep(b"more"));
         assert_eq!(writer.write(b"more").err(), Some(Interrupted));
         assert_eq!(writer.write_copied(b"more").err(), Some(Interrupted));
         assert_eq!(writer.flush().err(), Some(Interrupted));
@@ -141,6 +150,7 @@ proptest! {
             (0..200_000_usize).prop_map(Step::Copy),
             (0..100_usize).prop_map(Step::Lend),
             (0..100_usize).prop_map(Step::Copy),
+            (0..100_000_usize).prop_map(Step::Keep),
             Just(Step::Flush),
         ], 0..8),
         rest in 0..100_000_usize,

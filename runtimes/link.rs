@@ -412,7 +412,7 @@ impl Pace {
     const PROBATION: u32 = 64;
 
     /// Trusted only after this many times.
-    fn on_probation(times: u32) -> Self {
+    const fn on_probation(times: u32) -> Self {
         Self { probation: AtomicU32::new(times) }
     }
 
@@ -555,6 +555,20 @@ impl Momentum {
     const MUCH: usize = 16 * 1024;
     const TRIES: u32 = 4;
 
+    /// Offers the processor, unless others need it for so long that being woken is better.
+    fn offer() -> bool {
+        static PACE: Pace = Pace::on_probation(0);
+
+        if !PACE.is_quick() {
+            PACE.note(Duration::ZERO);
+            return false;
+        }
+        let since = Instant::now();
+        thread::yield_now();
+        PACE.note(since.elapsed());
+        true
+    }
+
     /// Does `transfer`; if the one before moved much, again a few times while it would block.
     pub(crate) fn carry(
         &mut self,
@@ -563,9 +577,8 @@ impl Momentum {
         let mut tries = if self.moved_much { Self::TRIES } else { 0 };
         let result = loop {
             match transfer() {
-                Err(error) if tries > 0 && error.kind() == io::ErrorKind::WouldBlock => {
-                    tries -= 1;
-                    thread::yield_now();
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => {
+                    tries = if Self::offer() { tries - 1 } else { 0 };
                 }
                 result => break result,
             }

@@ -17,6 +17,9 @@ use simple_ipc::endpoint::{Access, BindOptions};
 use simple_ipc::pipe_name::PipeName;
 use simple_ipc::{ErrorKind, endpoint};
 
+#[path = "windows_pipes/on_demand.rs"]
+mod on_demand;
+
 /// A folder of a test's own.
 struct Folder(PathBuf);
 

@@ -95,7 +95,6 @@ impl Client {
     /// if the server ends before it is ready. The source, a
     /// [`StartFailure`](endpoint::StartFailure), says how, and what it wrote to its standard
     /// error.
-    #[cfg(unix)]
     pub fn connect_or_start(&self, starter: &endpoint::Starter) -> Result<Connection, Error> {
         let attempts = Attempts::new(&self.options);
         match self.connect() {
@@ -112,7 +111,6 @@ impl Client {
     /// # Errors
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
-    #[cfg(unix)]
     pub fn call_or_start(
         &self,
         starter: &endpoint::Starter,

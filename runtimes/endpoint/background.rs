@@ -6,9 +6,8 @@ use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::Starter;
 use super::start::start_and_connect;
-use super::unix::Stream;
+use super::{Starter, Stream};
 use crate::client::Delivery;
 use crate::runtimes::options::ClientOptions;
 use crate::{Error, Phase};

@@ -14,7 +14,7 @@
 
 #[cfg(unix)]
 mod activation;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 #[cfg(any(feature = "smol", feature = "tokio"))]
 mod background;
 #[cfg(unix)]
@@ -25,7 +25,7 @@ mod peer;
 #[cfg(any(windows, all(unix, test)))]
 #[path = "windows/security.rs"]
 mod security;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod start;
 #[cfg(unix)]
 mod unix;
@@ -34,17 +34,17 @@ mod windows;
 
 #[cfg(unix)]
 pub use activation::{Activated, activated};
-#[cfg(all(unix, any(feature = "smol", feature = "tokio")))]
+#[cfg(all(any(unix, windows), any(feature = "smol", feature = "tokio")))]
 pub(crate) use background::start_and_connect_in_background;
 #[cfg(unix)]
 pub use folder::runtime_folder;
 #[cfg(any(unix, windows))]
 pub use peer::{Credentials, User};
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 pub(crate) use start::is_called_for;
-#[cfg(all(unix, feature = "blocking"))]
+#[cfg(all(any(unix, windows), feature = "blocking"))]
 pub(crate) use start::start_and_connect;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 pub use start::{StartFailure, Starter, announce_ready};
 
 #[cfg(unix)]
@@ -168,7 +168,6 @@ impl BindOptions {
 #[cfg(any(unix, windows))]
 pub(crate) fn announce() {
     // A client that does not learn of it looks for itself.
-    #[cfg(unix)]
     let _ = announce_ready();
 }
 

@@ -6,36 +6,28 @@
 //! waited have open, so that they report it and do not try again one after the other. A crash
 //! leaves the file without a lock, which is in nobody's way.
 //!
-//! The server's standard input is a socket, on which it says that it is ready. That it has ended
-//! is seen by the socket's end and by waiting for it.
+//! The process itself, and how it says that it is ready, are the system's business.
 
 use core::fmt;
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::time::Duration;
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::format;
+use std::fs::File;
 use std::hash::RandomState;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::string::{String, ToString as _};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
-use std::{format, vec};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-
-use super::unix::Stream;
-use super::unix::system::{detach, readiness_socket};
+use super::Stream;
+use super::system::launch::{self, Launched};
 use crate::client::Delivery;
 use crate::connect::{Connecting, Next, Patience, Refusal, State};
 use crate::runtimes::link::{Attempt, Attempts};
@@ -43,7 +35,18 @@ use crate::runtimes::options::ClientOptions;
 use crate::{Error, ErrorKind, Phase};
 
 /// The variable that tells a server where to say that it is ready.
-const READY: &str = "SIMPLE_IPC_READY";
+pub(super) const READY: &str = "SIMPLE_IPC_READY";
+
+/// What is heard of a server that was started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Word {
+    /// It is ready.
+    Ready,
+    /// Nothing.
+    None,
+    /// It cannot say anything any more.
+    Ended,
+}
 
 /// How a client starts a server that it does not find.
 ///
@@ -66,7 +69,7 @@ pub struct Starter {
 impl Starter {
     /// Starts a server with `command`. Its standard streams are set here.
     pub fn new(mut command: Command) -> Self {
-        detach(&mut command);
+        launch::detach(&mut command);
         Self { command: Arc::new(Mutex::new(command)), patience: Duration::from_secs(30) }
     }
 
@@ -124,16 +127,7 @@ impl core::error::Error for StartFailure {}
 ///
 /// If the standard streams cannot be redirected.
 pub fn announce_ready() -> io::Result<()> {
-    let Some(value) = env::var_os(READY) else { return Ok(()) };
-    // Children inherit the variable, but not the socket that it names.
-    let socket = value.to_str().and_then(|value| value.parse().ok());
-    let Some(Some(ready)) = socket.map(readiness_socket) else { return Ok(()) };
-    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&nowhere)?;
-    rustix::stdio::dup2_stderr(&nowhere)?;
-    // A client that has given up need not know.
-    let _ = UnixStream::from(ready).write_all(b"R");
-    Ok(())
+    env::var_os(READY).map_or(Ok(()), |told| launch::announce(&told))
 }
 
 /// Whether a client whose connect failed with `error` is to start a server.
@@ -185,7 +179,7 @@ pub(crate) fn start_and_connect(
                     Next::GiveUp => return Err(error(ErrorKind::Deadline(limit))),
                 }
                 // Whoever starts the server may be stopped, and the server there.
-                if looked.elapsed() >= Process::SILENCE {
+                if looked.elapsed() >= SILENCE {
                     match connect(&options) {
                         Err(error) if is_called_for(&error) => {}
                         result => return result,
@@ -213,7 +207,7 @@ fn connect(options: &ClientOptions) -> Result<Stream, Error> {
 
 /// Where clients that want to start the server wait for their turn.
 struct Queue {
-    path: OsString,
+    path: PathBuf,
     /// The file whose lock is waited for: whatever comes of the attempt that is under way is
     /// left in it.
     file: Option<File>,
@@ -234,63 +228,50 @@ impl Queue {
         let mut name = OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
         name.push(".start");
-        Self { path: path.with_file_name(name).into(), file: None }
+        Self { path: path.with_file_name(name), file: None }
     }
 
     fn turn(&mut self) -> io::Result<Turn> {
-        loop {
-            let file = match self.file.take() {
-                Some(file) => file,
-                None => File::options()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(0o600)
-                    .custom_flags(libc::O_NOFOLLOW)
-                    .open(&self.path)?,
-            };
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::AGAIN) => {
-                    self.file = Some(file);
-                    return Ok(Turn::Anothers);
-                }
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-            let lock = StartLock { file, path: self.path.clone() };
-            let mut left = Vec::new();
-            (&lock.file).read_to_end(&mut left)?;
-            if !left.is_empty() {
-                return Ok(Turn::Failed(StartFailure::read(&left)));
-            }
-            return Ok(if lock.is_in_place() { Turn::Ours(lock) } else { Turn::Over });
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => launch::open_lock(&self.path)?,
+        };
+        if !launch::try_lock(&file)? {
+            self.file = Some(file);
+            return Ok(Turn::Anothers);
         }
+        let lock = StartLock { file, path: self.path.clone() };
+        let mut left = Vec::new();
+        (&lock.file).read_to_end(&mut left)?;
+        if !left.is_empty() {
+            return Ok(Turn::Failed(StartFailure::read(&left)));
+        }
+        Ok(if lock.is_in_place() { Turn::Ours(lock) } else { Turn::Over })
     }
 }
 
 /// The right to start the server.
 struct StartLock {
     file: File,
-    path: OsString,
+    path: PathBuf,
 }
 
 impl StartLock {
     fn is_in_place(&self) -> bool {
-        let there = fs::symlink_metadata(&self.path);
-        match (there, self.file.metadata()) {
-            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
-            _ => false,
-        }
+        launch::is_at(&self.file, &self.path)
     }
-}
 
-impl StartLock {
-    /// Takes the file away, which those who wait have open.
-    fn remove(&self) {
-        if self.is_in_place() {
-            let _ = fs::remove_file(&self.path);
+    /// Takes the file away, which those who wait have open; whether it is gone.
+    fn remove(&self) -> bool {
+        !self.is_in_place() || launch::take_away(&self.path)
+    }
+
+    /// The attempt has failed, which those who wait report, and nobody else.
+    fn fail(&self, failure: &StartFailure) {
+        // Where the file stays, it would be reported for ever; then they try for themselves. So
+        // they do where it cannot be written.
+        if self.remove() {
+            let _ = (&self.file).write_all(&failure.write());
         }
     }
 }
@@ -298,8 +279,7 @@ impl StartLock {
 impl Drop for StartLock {
     fn drop(&mut self) {
         self.remove();
-        // Closing alone would leave the lock to a child that was forked meanwhile.
-        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        launch::unlock(&self.file);
     }
 }
 
@@ -313,11 +293,14 @@ fn start(lock: StartLock, starter: &Starter, path: &Path) -> io::Result<mpsc::Re
     let path = path.to_path_buf();
     let see_to_it = move || {
         let since = Instant::now();
-        let spawned = Process::spawn(&starter.command);
-        let (outcome, child) = match spawned {
-            Ok(mut process) => {
-                let outcome = process.watch(&path, since, starter.patience);
-                (outcome, Some(process.child))
+        let spawned = {
+            let mut command = starter.command.lock().unwrap_or_else(PoisonError::into_inner);
+            Launched::spawn(&mut command)
+        };
+        let (outcome, launched) = match spawned {
+            Ok(mut launched) => {
+                let outcome = watch(&mut launched, &path, since, starter.patience);
+                (outcome, Some(launched))
             }
             Err(error) => {
                 let cause = format!("the process cannot be started: {error}");
@@ -325,15 +308,13 @@ fn start(lock: StartLock, starter: &Starter, path: &Path) -> io::Result<mpsc::Re
             }
         };
         if let Err(failure) = &outcome {
-            // For those who wait, and nobody else. Should it fail, they try for themselves.
-            lock.remove();
-            let _ = lock.file.write_all_at(&failure.write(), 0);
+            lock.fail(failure);
         }
         drop(lock);
         // The caller may have given up.
         let _ = sender.send(outcome);
-        if let Some(mut child) = child {
-            let _ = child.wait();
+        if let Some(launched) = launched {
+            launched.reap();
         }
     };
     let thread = thread::Builder::new().name("simple-ipc starter".into());
@@ -341,110 +322,55 @@ fn start(lock: StartLock, starter: &Starter, path: &Path) -> io::Result<mpsc::Re
     Ok(outcome)
 }
 
-/// A server that is not ready yet.
-struct Process {
-    child: Child,
-    /// The other end of its standard input.
-    ready: UnixStream,
-    /// What it writes to its standard error.
-    messages: File,
+/// How often to look whether a server that says nothing can be connected to, and whether one that
+/// cannot say anything any more has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A server that listens for so long and has not said that it is ready will not say it.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Waits until it is ready, or will never be.
+fn watch(launched: &mut Launched, path: &Path, since: Instant, patience: Duration) -> Outcome {
+    let mut listens_since = None;
+    loop {
+        let left = patience.saturating_sub(since.elapsed());
+        let word = launched.hear(left.min(LOOK));
+        if word == Word::Ready {
+            return Ok(());
+        }
+        match launched.try_wait() {
+            Ok(Some(status)) if !status.success() => return Err(failed(launched, how(status))),
+            // A host that waits for all children has taken the status.
+            Err(_) if word == Word::Ended => {
+                return Err(failed(launched, "it ended before it was ready".to_string()));
+            }
+            // It may have left the work to another process.
+            _ => {}
+        }
+        if super::state(path) == State::Listening
+            && listens_since.get_or_insert_with(Instant::now).elapsed() >= SILENCE
+        {
+            return Ok(());
+        }
+        if left.is_zero() {
+            launched.kill();
+            let cause = format!("it was not ready within {patience:?}, and was killed");
+            return Err(failed(launched, cause));
+        }
+    }
 }
 
-impl Process {
-    /// How often to look whether a server that says nothing can be connected to, and whether one
-    /// whose input somebody else holds has ended.
-    const LOOK: Duration = Duration::from_millis(50);
-
-    /// A server that listens for so long and has not said that it is ready will not say it.
-    const SILENCE: Duration = Duration::from_millis(500);
-
-    fn spawn(command: &Mutex<Command>) -> io::Result<Self> {
-        let (ready, theirs) = UnixStream::pair()?;
-        ready.set_nonblocking(true)?;
-        // It is not for reading: whoever does finds the end.
-        ready.shutdown(std::net::Shutdown::Write)?;
-        let messages = unnamed_file()?;
-        let inode = rustix::fs::fstat(&theirs)?.st_ino;
-        let mut command = command.lock().unwrap_or_else(PoisonError::into_inner);
-        command
-            .env(READY, inode.to_string())
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(messages.try_clone()?);
-        let child = command.spawn();
-        // The command has kept what it was given.
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        Ok(Self { child: child?, ready, messages })
+fn failed(launched: &Launched, cause: String) -> StartFailure {
+    let mut messages = launched.messages();
+    let len = messages.metadata().map_or(0, |metadata| metadata.len());
+    let from = len.saturating_sub(StartFailure::LONGEST_MESSAGE);
+    let mut message = Vec::new();
+    if messages.seek(SeekFrom::Start(from)).is_ok() {
+        let _ = messages.take(len - from).read_to_end(&mut message);
     }
-
-    /// Waits until it is ready, or will never be.
-    fn watch(&mut self, path: &Path, since: Instant, patience: Duration) -> Outcome {
-        let mut input_ended = false;
-        let mut listens_since = None;
-        loop {
-            let left = patience.saturating_sub(since.elapsed());
-            let pause = Timespec::try_from(left.min(Self::LOOK)).unwrap_or_default();
-            if input_ended {
-                thread::sleep(left.min(Self::LOOK));
-            } else {
-                let mut look = [PollFd::from_borrowed_fd(self.ready.as_fd(), PollFlags::IN)];
-                let _ = poll(&mut look, Some(&pause));
-            }
-            match (&self.ready).read(&mut [0; 16]) {
-                Ok(1..) => return Ok(()),
-                Ok(0) => input_ended = true,
-                Err(_) => {}
-            }
-            match self.child.try_wait() {
-                Ok(Some(status)) if !status.success() => return Err(self.failed(how(status))),
-                // A host that waits for all children has taken the status.
-                Err(_) if input_ended => {
-                    return Err(self.failed("it ended before it was ready".to_string()));
-                }
-                // It may have left the work to another process.
-                _ => {}
-            }
-            if Stream::connect(path).is_ok()
-                && listens_since.get_or_insert_with(Instant::now).elapsed() >= Self::SILENCE
-            {
-                return Ok(());
-            }
-            if left.is_zero() {
-                let _ = self.child.kill();
-                let cause = format!("it was not ready within {patience:?}, and was killed");
-                return Err(self.failed(cause));
-            }
-        }
-    }
-
-    fn failed(&mut self, cause: String) -> StartFailure {
-        let len = self.messages.metadata().map_or(0, |metadata| metadata.len());
-        let from = len.saturating_sub(StartFailure::LONGEST_MESSAGE);
-        let mut message = vec![];
-        if self.messages.seek(SeekFrom::Start(from)).is_ok() {
-            let _ = (&self.messages).take(len - from).read_to_end(&mut message);
-        }
-        StartFailure { cause, message: String::from_utf8_lossy(&message).trim().to_string() }
-    }
+    StartFailure { cause, message: String::from_utf8_lossy(&message).trim().to_string() }
 }
 
 fn how(status: ExitStatus) -> String {
     format!("it ended before it was ready: {status}")
-}
-
-/// A file that nobody else can find, to be appended to.
-fn unnamed_file() -> io::Result<File> {
-    loop {
-        let number = RandomState::new().build_hasher().finish();
-        let path = env::temp_dir().join(format!(".simple-ipc.{number:016x}"));
-        let mut options = File::options();
-        match options.read(true).append(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => {
-                fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -126,7 +126,6 @@ impl Client {
     /// if the server ends before it is ready. The source, a
     /// [`StartFailure`](crate::endpoint::StartFailure), says how, and what it wrote to its standard
     /// error.
-    #[cfg(unix)]
     pub async fn connect_or_start(
         &self,
         starter: &crate::endpoint::Starter,
@@ -151,7 +150,6 @@ impl Client {
     /// # Errors
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
-    #[cfg(unix)]
     pub async fn call_or_start(
         &self,
         starter: &crate::endpoint::Starter,

@@ -86,7 +86,7 @@ impl Drop for Folder {
     }
 }
 
-/// Locks an open file for this process; [`Errno::BUSY`] if another holds it.
+/// Locks an open file for this process; [`Errno::BUSY`] if another holds the lock.
 pub(super) fn lock_now(file: impl AsFd) -> Result<(), Errno> {
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

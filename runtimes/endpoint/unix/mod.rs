@@ -4,6 +4,7 @@ mod address;
 mod bind;
 mod folder;
 mod interlock;
+pub(super) mod launch;
 mod life;
 mod listener;
 #[cfg(feature = "blocking")]

@@ -4,6 +4,7 @@
 //! one of its server's instances is. So there is no dead socket, nothing to lock, nothing to
 //! replace and nothing to remove.
 
+pub(super) mod launch;
 mod listener;
 #[cfg(feature = "blocking")]
 pub(crate) mod readiness;

@@ -1,23 +1,34 @@
-//! Every call of the system for pipes, and all of the `unsafe` of this platform. What is exported
+//! Every call of the system, and all of the `unsafe` of this platform. What is exported
 //! is safe: handles close themselves, and memory that the system writes to or reads from in the
 //! background lives until it no longer does.
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 use core::task::Waker;
 use core::time::Duration;
+use std::fs::File;
 use std::io;
-use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
+use std::os::windows::ffi::OsStrExt as _;
+use std::os::windows::io::{
+    AsRawHandle as _, BorrowedHandle, FromRawHandle as _, IntoRawHandle as _, OwnedHandle,
+};
+use std::os::windows::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::string::String;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_INSUFFICIENT_BUFFER, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA,
-    ERROR_NO_TOKEN, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE,
-    INVALID_HANDLE_VALUE, LocalFree, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INSUFFICIENT_BUFFER,
+    ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NO_DATA, ERROR_NO_TOKEN,
+    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, GENERIC_READ, HANDLE, HANDLE_FLAG_INHERIT,
+    INVALID_HANDLE_VALUE, LocalFree, SetHandleInformation, WAIT_FAILED, WAIT_OBJECT_0,
+    WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
@@ -29,9 +40,14 @@ use windows_sys::Win32::Security::{
     TOKEN_PRIMARY_GROUP, TOKEN_QUERY, TOKEN_USER, TokenPrimaryGroup, TokenUser,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES,
-    FILE_WRITE_DATA, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile, SECURITY_IDENTIFICATION,
-    SECURITY_SQOS_PRESENT, WriteFile,
+    BY_HANDLE_FILE_INFORMATION, CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
+    FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA, FileNameInfo, GetFileInformationByHandle,
+    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
+    OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile, SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT,
+    WriteFile,
+};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, SetStdHandle,
 };
 use windows_sys::Win32::System::IO::{
     BindIoCompletionCallback, CancelIoEx, GetOverlappedResult, OVERLAPPED,
@@ -42,8 +58,13 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
 };
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, GetCurrentProcess, GetCurrentThread, INFINITE, OpenProcessToken, OpenThreadToken,
-    SetEvent, SetThreadToken, WaitForMultipleObjects,
+    CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW,
+    CREATE_UNICODE_ENVIRONMENT, CreateEventW, CreateProcessW, DeleteProcThreadAttributeList,
+    EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, GetCurrentThread, GetExitCodeProcess,
+    INFINITE, InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcessToken,
+    OpenThreadToken, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROCESS_INFORMATION, STARTF_USESTDHANDLES,
+    STARTUPINFOEXW, STARTUPINFOW, SetEvent, SetThreadToken, TerminateProcess,
+    UpdateProcThreadAttribute, WaitForMultipleObjects,
 };
 use windows_sys::core::BOOL;
 
@@ -113,13 +134,17 @@ pub(super) fn wait_any(events: &[&Event], timeout: Option<Duration>) -> io::Resu
     for (handle, event) in handles.iter_mut().zip(events) {
         *handle = event.0.as_raw_handle();
     }
+    wait_for(&handles[..events.len().min(handles.len())], timeout)
+}
+
+/// As above; the handles must be open, and of something that can be waited for.
+fn wait_for(handles: &[HANDLE], timeout: Option<Duration>) -> io::Result<Option<usize>> {
     // Rounded up, so that nobody is told that the time is up before it is.
     let timeout = timeout
         .and_then(|timeout| u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).ok())
         .unwrap_or(INFINITE);
-    let count = events.len().min(handles.len()) as u32;
-    // SAFETY: the first `count` handles are open, for the events are borrowed.
-    match unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, timeout) } {
+    // SAFETY: so many handles are there; of one that is not open the system says so.
+    match unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, timeout) } {
         WAIT_TIMEOUT => Ok(None),
         WAIT_FAILED => Err(last_error()),
         which => Ok(Some((which - WAIT_OBJECT_0) as usize)),
@@ -253,6 +278,216 @@ impl Drop for Impersonation {
             // What this thread did next, it would do in the client's name.
             std::process::abort();
         }
+    }
+}
+
+/// Locks all of an open file; `false` if somebody else has it locked. The system takes the lock
+/// back when the file is closed, if only because the process has ended.
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    let mut overlapped = OVERLAPPED::default();
+    let flags = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the file is open, and not for overlapped use, so that this is over when it returns;
+    // until then `overlapped` lives.
+    let locked =
+        unsafe { LockFileEx(file.as_raw_handle(), flags, 0, u32::MAX, u32::MAX, &mut overlapped) };
+    match check(locked) {
+        Ok(()) => Ok(true),
+        Err(error) if code(&error) == ERROR_LOCK_VIOLATION => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What tells an open file from every other on this machine: its volume, and its number there.
+pub(super) fn identity(file: &File) -> io::Result<(u32, u32, u32)> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the file is open, and `found` can be written to.
+    check(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &mut found) })?;
+    Ok((found.dwVolumeSerialNumber, found.nFileIndexHigh, found.nFileIndexLow))
+}
+
+/// What the system calls an open file or pipe, without where it is mounted.
+pub(super) fn name_of(file: BorrowedHandle<'_>) -> io::Result<String> {
+    /// In bytes: a length, and 512 units.
+    const CAPACITY: usize = 4 + 2 * 512;
+    let mut found = [0u32; CAPACITY / 4];
+    // SAFETY: `found` has room for so many bytes, and is aligned as the structure that is written
+    // to it: a length of four bytes, and units of two.
+    check(unsafe {
+        GetFileInformationByHandleEx(
+            file.as_raw_handle(),
+            FileNameInfo,
+            found.as_mut_ptr().cast(),
+            CAPACITY as u32,
+        )
+    })?;
+    let [len, ref name @ ..] = found;
+    let units = name.iter().flat_map(|pair| [*pair as u16, (*pair >> 16) as u16]);
+    let units: Vec<u16> = units.take(len as usize / 2).collect();
+    String::from_utf16(&units).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Has the standard input and error of this process lead to `nowhere`, and its children inherit
+/// nothing of what they were.
+///
+/// What they were stays open: the C library has noted the handles, and would write to whatever
+/// gets their numbers next.
+pub(super) fn let_go_of_streams(nowhere: OwnedHandle) -> io::Result<()> {
+    let other = nowhere.try_clone()?;
+    for (stream, nowhere) in [(STD_INPUT_HANDLE, nowhere), (STD_ERROR_HANDLE, other)] {
+        // SAFETY: these calls take a number and a handle, and touch no memory. The new handle is
+        // never closed, for it is given up.
+        unsafe {
+            let old = GetStdHandle(stream);
+            check(SetStdHandle(stream, nowhere.into_raw_handle()))?;
+            // There may have been none.
+            SetHandleInformation(old, HANDLE_FLAG_INHERIT, 0);
+        }
+    }
+    Ok(())
+}
+
+/// A process that was created here.
+#[derive(Debug)]
+pub(super) struct Process(OwnedHandle);
+
+impl Process {
+    /// Creates a process that has these standard streams, input, output and error, and inherits
+    /// nothing else. It has no window, no console of anybody else's, and is not ended with its
+    /// creator where that can be arranged.
+    ///
+    /// `line` ends with a zero, and `environment` with two.
+    pub(super) fn create(
+        program: &Path,
+        line: &[u16],
+        environment: &[u16],
+        folder: Option<&Path>,
+        streams: [BorrowedHandle<'_>; 3],
+    ) -> io::Result<Self> {
+        assert!(line.ends_with(&[0]) && environment.ends_with(&[0, 0]), "they end with zeros");
+        let with_nul = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<_>>();
+        let program = with_nul(program);
+        let folder = folder.map(with_nul);
+        // The system may write to it.
+        let mut line = line.to_vec();
+        let [input, output, error] = streams.map(inheritable);
+        let (input, output, error) = (input?, output?, error?);
+        let handles = [&input, &output, &error].map(|handle| handle.as_raw_handle());
+        let mut list = AttributeList::of(&handles)?;
+        let startup = STARTUPINFOEXW {
+            StartupInfo: STARTUPINFOW {
+                cb: size_of::<STARTUPINFOEXW>() as u32,
+                dwFlags: STARTF_USESTDHANDLES,
+                hStdInput: handles[0],
+                hStdOutput: handles[1],
+                hStdError: handles[2],
+                ..STARTUPINFOW::default()
+            },
+            lpAttributeList: list.as_ptr(),
+        };
+        let flags = CREATE_NEW_PROCESS_GROUP
+            | CREATE_NO_WINDOW
+            | CREATE_UNICODE_ENVIRONMENT
+            | EXTENDED_STARTUPINFO_PRESENT;
+        let mut create = |flags| {
+            let mut created = PROCESS_INFORMATION::default();
+            // SAFETY: the texts end as they must, `line` and `created` can be written to, and
+            // `startup` and what it points to live. It is of the kind that the flags say.
+            check(unsafe {
+                CreateProcessW(
+                    program.as_ptr(),
+                    line.as_mut_ptr(),
+                    ptr::null(),
+                    ptr::null(),
+                    1,
+                    flags,
+                    environment.as_ptr().cast(),
+                    folder.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
+                    (&raw const startup).cast(),
+                    &mut created,
+                )
+            })?;
+            drop(owned(created.hThread));
+            owned(created.hProcess).map(Self)
+        };
+        match create(flags | CREATE_BREAKAWAY_FROM_JOB) {
+            // The job that this process is in may hold on to all that is started in it.
+            Err(error) if code(&error) == ERROR_ACCESS_DENIED => create(flags),
+            result => result,
+        }
+    }
+
+    /// Waits for its end, for `timeout` at the most, and tells how it ended, if it has.
+    pub(super) fn wait(&self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        if wait_for(&[self.0.as_raw_handle()], Some(timeout))?.is_none() {
+            return Ok(None);
+        }
+        let mut code = 0;
+        // SAFETY: the handle is a process's, and `code` can be written to.
+        check(unsafe { GetExitCodeProcess(self.0.as_raw_handle(), &mut code) })?;
+        Ok(Some(ExitStatus::from_raw(code)))
+    }
+
+    pub(super) fn kill(&self) {
+        // SAFETY: the handle is a process's. It fails only for one that has ended.
+        unsafe { TerminateProcess(self.0.as_raw_handle(), 1) };
+    }
+}
+
+/// A handle of its own on the same thing, that children can inherit.
+fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
+    let mut duplicate = ptr::null_mut();
+    // SAFETY: the handle is open, that of the process is not a real one, and `duplicate` can be
+    // written to.
+    check(unsafe {
+        let this = GetCurrentProcess();
+        let (inherit, same) = (1, DUPLICATE_SAME_ACCESS);
+        DuplicateHandle(this, handle.as_raw_handle(), this, &mut duplicate, 0, inherit, same)
+    })?;
+    owned(duplicate)
+}
+
+/// Says which handles a process inherits.
+struct AttributeList<'h> {
+    /// In words, so that it is aligned.
+    memory: Vec<usize>,
+    _handles: PhantomData<&'h [HANDLE]>,
+}
+
+impl<'h> AttributeList<'h> {
+    fn of(handles: &'h [HANDLE]) -> io::Result<Self> {
+        let mut len = 0;
+        // SAFETY: no list is how to ask for the length of one with one attribute.
+        unsafe { InitializeProcThreadAttributeList(ptr::null_mut(), 1, 0, &mut len) };
+        let mut memory = std::vec![0usize; len.div_ceil(size_of::<usize>())];
+        // SAFETY: the memory is as long as was asked for.
+        check(unsafe {
+            InitializeProcThreadAttributeList(memory.as_mut_ptr().cast(), 1, 0, &mut len)
+        })?;
+        let mut list = Self { memory, _handles: PhantomData };
+        // SAFETY: the list has room for this attribute, whose value lives as long as the list.
+        check(unsafe {
+            UpdateProcThreadAttribute(
+                list.as_ptr(),
+                0,
+                PROC_THREAD_ATTRIBUTE_HANDLE_LIST as usize,
+                handles.as_ptr().cast(),
+                size_of_val(handles),
+                ptr::null_mut(),
+                ptr::null(),
+            )
+        })?;
+        Ok(list)
+    }
+
+    fn as_ptr(&mut self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
+        self.memory.as_mut_ptr().cast()
+    }
+}
+
+impl Drop for AttributeList<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it was initialized, and is not used any more.
+        unsafe { DeleteProcThreadAttributeList(self.as_ptr()) };
     }
 }
 
@@ -666,7 +901,7 @@ impl core::fmt::Debug for Operation {
 
 #[cfg(test)]
 mod tests {
-    use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY};
+    use windows_sys::Win32::Foundation::ERROR_PIPE_BUSY;
     use windows_sys::Win32::Security::{ImpersonateSelf, RevertToSelf, SecurityIdentification};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 

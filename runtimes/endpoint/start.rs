@@ -50,10 +50,11 @@ pub(super) enum Word {
 
 /// How a client starts a server that it does not find.
 ///
-/// The process gets a session of its own, none of the caller's descriptors, and standard streams
-/// that are not the caller's: it outlives the caller, and nobody who reads the caller's output
-/// waits for it. What it writes to its standard error before it is ready is part of the error if
-/// it fails to start.
+/// The process gets a session of its own (on Windows a process group, without a window, and outside
+/// of the caller's job where that allows it), none of the caller's descriptors or handles, and
+/// standard streams that are not the caller's: it outlives the caller, and nobody who reads the
+/// caller's output waits for it. What it writes to its standard error before it is ready is part
+/// of the error if it fails to start.
 ///
 /// A server of this library says that it is ready when it begins to serve, or when it calls
 /// [`announce_ready`]; from then on its standard streams lead nowhere. One that says nothing is
@@ -68,6 +69,11 @@ pub struct Starter {
 
 impl Starter {
     /// Starts a server with `command`. Its standard streams are set here.
+    ///
+    /// On Windows the command says which program, arguments, variables and working folder; other
+    /// settings, such as creation flags, have no effect, and raw arguments are quoted like others.
+    /// A program without a folder is looked for beside this one and in `PATH`, not in the working
+    /// folder. A batch file is refused: name the shell and give it the file.
     pub fn new(mut command: Command) -> Self {
         launch::detach(&mut command);
         Self { command: Arc::new(Mutex::new(command)), patience: Duration::from_secs(30) }
@@ -118,7 +124,8 @@ impl fmt::Display for StartFailure {
 impl core::error::Error for StartFailure {}
 
 /// Tells the client that has started this process, if one has, that the server is ready, and lets
-/// go of the standard streams that it was given: input and error lead nowhere from then on.
+/// go of the standard streams that it was given: input and error lead nowhere from then on. (On
+/// Windows those of the C library, if a part of the program uses that, stay as they are.)
 ///
 /// A server's `serve` does so by itself. It is for processes that are ready only later, or earlier.
 /// Where no client waits it does nothing.

@@ -138,11 +138,12 @@ fn serve() {
     }
     match &*told("PIPES_RUNTIME") {
         "blocking" => {
-            let running =
-                Server::bind(path).unwrap().serve(|request, reply| match answer(&request) {
+            let running = Server::bind(path).unwrap().idle_exit(IDLE).serve(|request, reply| {
+                match answer(&request) {
                     Some(answer) => reply.finish_with(answer),
                     None => reply.finish_and_stop(),
-                });
+                }
+            });
             running.unwrap().join().unwrap();
         }
         #[cfg(feature = "smol")]

@@ -18,6 +18,7 @@ use std::vec::Vec;
 
 use super::options::{Allow, ClientOptions, ServerOptions};
 use super::request::Request;
+use super::trace::{self, Span};
 use crate::client::{Awaiting, Delivery};
 use crate::connect::{Connecting, Next, Refusal, State};
 use crate::endpoint::{self, Stream, User};
@@ -62,12 +63,15 @@ impl<'o> Attempts<'o> {
                     let error = Error::new(Phase::Connect, path, ErrorKind::Untrusted);
                     return Attempt::GiveUp(error.because(why).delivery_is(Delivery::NotDelivered));
                 }
+                trace::connected(path);
                 return Attempt::Connected(stream);
             }
             Err(failure) => failure,
         };
         let policy = self.policy.get_or_insert_with(|| options.connecting());
-        match policy.refused(refusal, self.since.elapsed()) {
+        let next = policy.refused(refusal, self.since.elapsed());
+        trace::refused(path, refusal, &next);
+        match next {
             Next::RetryAfter(pause) => Attempt::RetryAfter(pause),
             Next::GiveUp => Attempt::GiveUp(refused(path, refusal).because(source)),
         }
@@ -333,6 +337,11 @@ impl Arriving {
     /// Whether any byte has come.
     pub(crate) fn has_begun(&self) -> bool {
         self.incoming.has_begun()
+    }
+
+    /// The span of its exchange.
+    pub(crate) fn span(&self, serving: &Serving) -> Span {
+        Span::new(&serving.path, self.message.len())
     }
 
     /// Puts it aside until more has come.

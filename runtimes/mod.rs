@@ -23,5 +23,7 @@ pub mod smol;
 #[cfg(any(unix, windows))]
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(any(unix, windows))]
+mod trace;
 
 pub use error::{Error, ErrorKind, Phase};

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::trace;
 use crate::client::Deadlines;
 use crate::connect::{Connecting, Patience};
 use crate::endpoint::{Credentials, Place, User};
@@ -155,6 +156,7 @@ impl ServerOptions {
 
     /// Tells the user of `error`. A panic there must not end what the server still has to do.
     pub(crate) fn report(&self, error: &Error) {
+        trace::failed(error);
         if let Some(on_error) = &self.on_error {
             let _ = catch_unwind(AssertUnwindSafe(|| on_error(error)));
         }

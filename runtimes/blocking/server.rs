@@ -27,6 +27,7 @@ use crate::runtimes::link::{
 };
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
+use crate::runtimes::trace;
 use crate::{Error, ErrorKind, Phase, lifecycle};
 
 /// A server that has its place at a path and does not serve yet: clients that connect now wait
@@ -153,7 +154,7 @@ impl Server {
                 return Err(failed(error));
             }
         }
-        crate::endpoint::announce();
+        crate::endpoint::announce(&running.shared.serving.path);
         Ok(running)
     }
 }
@@ -779,7 +780,7 @@ impl Shared {
         while let Some(Ready { arriving, stream }) = next {
             let link = Arc::new(Link { stream, serving: self.serving.clone() });
             let index = self.lock().note_running(&link);
-            let finished = self.handle(arriving, &link);
+            let finished = arriving.span(&self.serving).run(|| self.handle(arriving, &link));
             let mut state = self.lock();
             state.running[index] = None;
             if let Some(Finished { stop: true }) = finished {
@@ -868,8 +869,9 @@ impl Shared {
                         self.lock().lifecycle.handle_path_lost();
                     }
                 }
-                Some(Action::Stop(_)) => {
+                Some(Action::Stop(reason)) => {
                     drop(state);
+                    trace::stopping(&self.serving.path, reason);
                     self.listener.unpublish();
                     self.listener.shut_down();
                 }
@@ -880,7 +882,11 @@ impl Shared {
                     drop(state);
                     drop(unserved);
                 }
-                Some(Action::End(_)) => return false,
+                Some(Action::End(ending)) => {
+                    drop(state);
+                    trace::ended(&self.serving.path, ending);
+                    return false;
+                }
             }
         }
     }

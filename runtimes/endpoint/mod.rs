@@ -164,9 +164,10 @@ impl BindOptions {
     }
 }
 
-/// Tells the client that has started this process, if one has, that the server serves.
+/// Tells the client that has started this process, if one has, that the server at `path` serves.
 #[cfg(any(unix, windows))]
-pub(crate) fn announce() {
+pub(crate) fn announce(path: &Path) {
+    crate::runtimes::trace::serving(path);
     // A client that does not learn of it looks for itself.
     let _ = announce_ready();
 }

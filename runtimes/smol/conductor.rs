@@ -15,6 +15,7 @@ use crate::Phase;
 use crate::endpoint::{Accepted, Listener};
 use crate::lifecycle::Action;
 use crate::runtimes::link::{Round, Turn};
+use crate::runtimes::trace;
 
 /// Accepts, and starts a task with `start` for every connection that is not done with at once.
 pub(super) struct Conductor<K: Handle, S> {
@@ -68,7 +69,10 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let (may_accept, alone) = match self.service.control.due() {
-                Due::Action(Action::End(_)) => return Poll::Ready(()),
+                Due::Action(Action::End(ending)) => {
+                    trace::ended(&self.service.serving.path, ending);
+                    return Poll::Ready(());
+                }
                 Due::Action(action) => {
                     self.act(action);
                     continue;
@@ -97,7 +101,8 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             Action::CheckPath if !self.listener.get_ref().is_in_place() => {
                 self.service.control.path_lost();
             }
-            Action::Stop(_) => {
+            Action::Stop(reason) => {
+                trace::stopping(&self.service.serving.path, reason);
                 let listener = self.listener.clone();
                 let unpublish = move || listener.get_ref().unpublish();
                 self.unpublishing = Some(::smol::unblock(unpublish));

@@ -17,6 +17,7 @@ use crate::runtimes::link::{
     Arriving, Pace, Parked, Progress, Serving, handler_failed, handler_panicked,
 };
 use crate::runtimes::options::ServerOptions;
+use crate::runtimes::trace::Span;
 
 /// A handler, of whole requests or of requests as they arrive.
 pub(super) trait Handle: 'static {
@@ -67,6 +68,7 @@ enum Stage<F> {
     },
     Running {
         link: Arc<Link>,
+        span: Span,
         exchange: Pin<Box<F>>,
         number: Option<Number>,
     },
@@ -128,9 +130,10 @@ impl<K: Handle> Connection<K> {
     /// The request has a place.
     fn begin(&mut self, link: Arc<Link>, arriving: Arriving, number: Option<Number>) {
         let service = &*self.service;
+        let span = arriving.span(&service.serving);
         let begin = || Box::pin(service.handler.begin(arriving, link.clone()));
-        match service.guard(begin) {
-            Some(exchange) => self.stage = Stage::Running { link, exchange, number },
+        match span.run(|| service.guard(begin)) {
+            Some(exchange) => self.stage = Stage::Running { link, span, exchange, number },
             None => {
                 link.shut_down();
                 drop(link);
@@ -227,14 +230,16 @@ impl<K: Handle> Connection<K> {
 
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { service, stage } = self;
-        let Stage::Running { link, exchange, number } = stage else { return Poll::Ready(()) };
+        let Stage::Running { link, span, exchange, number } = stage else {
+            return Poll::Ready(());
+        };
         let control = &service.control;
         if control.is_aborted() {
             self.leave();
             return Poll::Ready(());
         }
         let begun = Instant::now();
-        let polled = service.guard(|| exchange.as_mut().poll(cx));
+        let polled = span.run(|| service.guard(|| exchange.as_mut().poll(cx)));
         service.pace.note(begun.elapsed());
         let finished = match polled {
             Some(Poll::Pending) => {
@@ -246,12 +251,13 @@ impl<K: Handle> Connection<K> {
             }
             Some(Poll::Ready(Ok(finished))) => Some(finished),
             Some(Poll::Ready(Err(error))) => {
-                service.options.report(&handler_failed(&service.serving, error));
+                let error = handler_failed(&service.serving, error);
+                span.run(|| service.options.report(&error));
                 None
             }
             None => None,
         };
-        if let Stage::Running { link, exchange, number } = self.take_stage() {
+        if let Stage::Running { link, exchange, number, .. } = self.take_stage() {
             self.end(link, exchange, number, finished);
         }
         Poll::Ready(())
@@ -264,7 +270,9 @@ impl<K: Handle> Connection<K> {
                 self.service.control.leave(ticket, link.socket.stream());
             }
             Stage::Queued { number, .. } => self.service.control.unqueue(number),
-            Stage::Running { link, exchange, number } => self.end(link, exchange, number, None),
+            Stage::Running { link, exchange, number, .. } => {
+                self.end(link, exchange, number, None);
+            }
             Stage::Over => {}
         }
     }

@@ -215,7 +215,7 @@ impl Server {
         let tasks = executor.clone();
         let start = move |connection: Connection<K>| tasks.spawn(Box::pin(connection));
         executor.spawn(Box::pin(conduct(Conductor::new(service, listener, start))));
-        crate::endpoint::announce();
+        crate::endpoint::announce(&running.path);
         Ok(running)
     }
 
@@ -231,7 +231,7 @@ impl Server {
         let tasks = executor.clone();
         let start = move |connection: Connection<K>| tasks.spawn(Box::pin(connection));
         executor.spawn(Box::pin(conduct(Conductor::new(service, listener, start))));
-        crate::endpoint::announce();
+        crate::endpoint::announce(&running.path);
         Ok(running)
     }
 

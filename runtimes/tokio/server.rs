@@ -131,7 +131,7 @@ impl Server {
         })?;
         let (shared, end) = Shared::start(listener, options, streaming, Box::new(handler))
             .map_err(|error| Error::io(Phase::Accept, &path, error))?;
-        crate::endpoint::announce();
+        crate::endpoint::announce(&path);
         Ok(Running { shared, end, path })
     }
 }

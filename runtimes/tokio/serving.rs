@@ -32,6 +32,7 @@ use crate::runtimes::link::{
     Arriving, Pace, Parked, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
 };
 use crate::runtimes::options::ServerOptions;
+use crate::runtimes::trace::{self, Span};
 use crate::{Error, Phase};
 
 type BoxError = Box<dyn core::error::Error + Send + Sync>;
@@ -473,6 +474,7 @@ impl Shared {
 
     /// Notes an exchange as under way, so that it can be aborted.
     fn enter(self: &Arc<Self>, state: &mut State, Ready { arriving, stream }: Ready) -> Exchange {
+        let span = arriving.span(&self.serving);
         let link = Arc::new(Link::new(stream, self.serving.clone()));
         let running = Some(Running { link: link.clone(), task: None });
         let place = match state.free_places.pop() {
@@ -485,7 +487,7 @@ impl Shared {
                 state.running.len() - 1
             }
         };
-        Exchange { shared: self.clone(), link, place, step: Step::Arrived(arriving) }
+        Exchange { shared: self.clone(), link, span, place, step: Step::Arrived(arriving) }
     }
 
     /// Goes through an exchange: here, if its handler is done at its first poll and `in_place`
@@ -556,6 +558,7 @@ impl Shared {
 struct Exchange {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    span: Span,
     place: usize,
     step: Step,
 }
@@ -569,9 +572,9 @@ enum Step {
 impl Exchange {
     /// Polls the handler. Ready with `None` if it failed, and then nothing more is sent.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished>> {
-        let Self { shared, link, place: _, step } = self;
+        let Self { shared, link, span, place: _, step } = self;
         let begun = Instant::now();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let poll = || {
             if let Step::Arrived(_) = step {
                 let Step::Arrived(arriving) = core::mem::replace(step, Step::Over) else {
                     unreachable!()
@@ -583,7 +586,8 @@ impl Exchange {
             // Here, for dropping what is the user's may panic as well.
             *step = Step::Over;
             Poll::Ready(handled)
-        }));
+        };
+        let polled = span.run(|| catch_unwind(AssertUnwindSafe(poll)));
         shared.pace.note(begun.elapsed());
         let error = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -596,7 +600,7 @@ impl Exchange {
             }
         };
         link.socket.stream().shut_down();
-        shared.options.report(&error);
+        span.run(|| shared.options.report(&error));
         Poll::Ready(None)
     }
 }
@@ -641,7 +645,8 @@ impl Shared {
                         self.lock().lifecycle.handle_path_lost();
                     }
                 }
-                Action::Stop(_) => {
+                Action::Stop(reason) => {
+                    trace::stopping(&self.serving.path, reason);
                     // It may have to wait for another server that starts or ends.
                     let shared = self.clone();
                     let unpublish = move || shared.listener.get_ref().unpublish();
@@ -652,6 +657,7 @@ impl Shared {
                 }
                 Action::Abort => self.abort(),
                 Action::End(ending) => {
+                    trace::ended(&self.serving.path, ending);
                     let failure = Mutex::new(self.lock().failure.take());
                     self.end.send_replace(Some(End { ending, failure }));
                     self.place_free.notify_one();

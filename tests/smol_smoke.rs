@@ -1,16 +1,19 @@
 //! The smol runtime, used as an application would use it.
-#![cfg(all(unix, feature = "smol"))]
+#![cfg(all(any(unix, windows), feature = "smol"))]
+
+mod raw_end;
 
 use std::cell::Cell;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use raw_end::{Stream, read_to_end};
 use simple_ipc::client::Delivery;
+use simple_ipc::endpoint::{State, state};
 use simple_ipc::lifecycle::Reason;
 use simple_ipc::smol::{Client, Finished, LocalTask, Reply, Request, RequestReader, Server, Task};
 use simple_ipc::{Error, ErrorKind, Phase};
@@ -29,7 +32,9 @@ impl Place {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("simple-ipc-smol-{}-{count}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        // Process ids come again, and one that was killed has left its folder.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
         Self { folder }
     }
 
@@ -83,7 +88,7 @@ fn ping_and_end() {
         running.stop();
         let ending = running.join().await.unwrap();
         assert_eq!((ending.reason, ending.aborted), (Reason::Asked, 0));
-        assert!(!place.path().exists());
+        assert_eq!(state(place.path()), State::NotFound);
         let error = place.client().call("ping").await.unwrap_err();
         assert_eq!(error.phase(), Phase::Connect);
         assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
@@ -341,18 +346,17 @@ fn deadlines() {
         assert_eq!((error.phase(), error.kind()), (Phase::Wait, ErrorKind::Deadline(tick)));
         assert!((tick..20 * tick).contains(&begun.elapsed()));
         // The server's patience ends: with a client that says nothing, ...
-        let mut silent = UnixStream::connect(place.path()).unwrap();
+        let mut silent = Stream::connect(place.path()).unwrap();
         // ... one that stops half-way, ...
-        let mut begun = UnixStream::connect(place.path()).unwrap();
+        let mut begun = Stream::connect(place.path()).unwrap();
         begun.write_all(b"0008pi").unwrap();
         // ... and one that does not read.
-        let mut deaf = UnixStream::connect(place.path()).unwrap();
+        let mut deaf = Stream::connect(place.path()).unwrap();
         deaf.write_all(b"0008much0000").unwrap();
         pause(500).await;
-        assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-        assert_eq!(begun.read(&mut [0]).unwrap(), 0);
-        let mut got = Vec::new();
-        deaf.read_to_end(&mut got).unwrap();
+        assert_eq!(read_to_end(&mut silent), b"");
+        assert_eq!(read_to_end(&mut begun), b"");
+        let got = read_to_end(&mut deaf);
         assert!(got.len() < 10_000_000 && !got.ends_with(b"0000"));
         running.stop();
         running.join().await.unwrap();

@@ -1,5 +1,5 @@
 //! The Tokio runtime, end to end.
-#![cfg(all(unix, feature = "tokio"))]
+#![cfg(all(any(unix, windows), feature = "tokio"))]
 
 use std::future::Future;
 use std::io;
@@ -12,12 +12,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use simple_ipc::client::Delivery;
+use simple_ipc::endpoint::{State, state};
 use simple_ipc::exchange::MessageError;
 use simple_ipc::lifecycle::Reason;
 use simple_ipc::tokio::{Client, Finished, Reply, Request, RequestReader, Running, Server};
 use simple_ipc::{ErrorKind, Phase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 /// A folder of its own for each test.
@@ -29,7 +31,9 @@ impl Folder {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("simple-ipc-tokio-{}-{count}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        // Process ids come again, and one that was killed has left its folder.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
         Self(folder)
     }
 
@@ -70,8 +74,9 @@ fn serve_echo(path: &Path) -> Running {
     Server::bind(path).unwrap().serve(echo).unwrap()
 }
 
+#[cfg(target_os = "linux")]
 fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn ping() {
         running.stop();
         let ending = running.join().await.unwrap();
         assert_eq!((ending.reason, ending.aborted), (Reason::Asked, 0));
-        assert!(!path.exists());
+        assert_eq!(state(&path), State::NotFound);
         let error = client.call("ping").await.unwrap_err();
         assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
     });
@@ -385,7 +390,9 @@ fn deadlines_of_the_server() {
         let answer = client.connect().await.unwrap().send("x").await.unwrap();
         sleep(Duration::from_millis(500)).await;
         assert!(pausing.finish().await.is_err());
-        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::Truncated);
+        // On a busy machine it may have been silent for too long before it could ask.
+        let kind = answer.read_all().await.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::Truncated | ErrorKind::NoAnswer), "{kind:?}");
         let errors = errors.lock().unwrap().join("\n");
         assert!(errors.contains("nothing moved within 30ms"), "{errors}");
         running.stop();
@@ -417,12 +424,14 @@ fn limits() {
 #[test]
 fn a_handler_learns_that_its_client_left() {
     in_both(|path| async move {
+        let begun = Arc::new(Notify::new());
         let left = Arc::new(AtomicUsize::new(0));
-        let count = left.clone();
+        let (begins, count) = (begun.clone(), left.clone());
         let handler = move |_: Request, reply: Reply| {
-            let left = count.clone();
+            let (begun, left) = (begins.clone(), count.clone());
             async move {
                 assert!(!reply.client_has_left());
+                begun.notify_one();
                 reply.client_left().await;
                 assert!(reply.client_has_left());
                 left.fetch_add(1, Ordering::SeqCst);
@@ -432,7 +441,10 @@ fn a_handler_learns_that_its_client_left() {
         let running = Server::bind(&path).unwrap().serve(handler).unwrap();
         let client = Client::new(&path);
         // A call that is cancelled hangs up.
-        assert!(timeout(Duration::from_millis(20), client.call("x")).await.is_err());
+        tokio::select! {
+            answer = client.call("x") => panic!("{answer:?}"),
+            () = begun.notified() => {}
+        }
         while left.load(Ordering::SeqCst) == 0 {
             sleep(Duration::from_millis(1)).await;
         }
@@ -528,7 +540,7 @@ fn a_runtime_that_ends_takes_everything_with_it() {
         (running, call)
     });
     drop(runtime);
-    assert!(!folder.path().exists());
+    assert_eq!(state(folder.path()), State::NotFound);
     current_thread().block_on(async {
         assert_eq!(running.join().await.unwrap_err().kind(), ErrorKind::NoRuntime);
         running.stop();
@@ -566,6 +578,8 @@ fn computing_handlers_keep_nobody_waiting() {
     });
 }
 
+/// Descriptors are counted in /proc.
+#[cfg(target_os = "linux")]
 #[test]
 fn nothing_leaks() {
     // In a process of its own, for the sake of the count.

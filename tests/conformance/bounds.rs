@@ -72,7 +72,9 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("simple-ipc-{}-{count}", process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        // Process ids come again, and one that was killed has left its folder.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
         Self(folder)
     }
 

@@ -150,7 +150,7 @@ impl Outcome {
 /// It writes to files, not to pipes: their end would not come before that of a server which it
 /// started, where children inherit what their parents can hand down.
 pub fn run(command: &mut Command) -> Outcome {
-    const PATIENCE: Duration = Duration::from_secs(100);
+    const PATIENCE: Duration = Duration::from_secs(300);
 
     let folder = Folder::new();
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.0.join(name));
@@ -204,6 +204,8 @@ impl Folder {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("simple-ipc-processes-{}-{count}", std::process::id());
         let folder = env::temp_dir().join(name);
+        // Process ids come again, and one that was killed has left its folder.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
         Self(folder)
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::string::String;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 use std::vec::Vec;
@@ -100,11 +100,23 @@ fn refused(path: &Path, refusal: Refusal) -> Error {
 pub(crate) struct Exchange {
     options: ClientOptions,
     since: Instant,
+    /// There if the answer is read while the request is still being written: when that ended.
+    asking: OnceLock<Arc<OnceLock<Instant>>>,
+}
+
+/// A request that is written while its answer is read. It is over when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Asking(Arc<OnceLock<Instant>>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.get_or_init(Instant::now);
+    }
 }
 
 impl Exchange {
     pub(crate) fn new(attempts: &Attempts<'_>) -> Self {
-        Self { options: attempts.options.clone(), since: attempts.since() }
+        Self { options: attempts.options.clone(), since: attempts.since(), asking: OnceLock::new() }
     }
 
     pub(crate) fn answer_limit(&self) -> Option<u64> {
@@ -121,6 +133,28 @@ impl Exchange {
 
     fn error(&self, phase: Phase, kind: ErrorKind, delivery: Delivery) -> Error {
         Error::new(phase, &self.options.place.path, kind).delivery_is(delivery)
+    }
+
+    /// From here on the answer is read while the request is still being written.
+    pub(crate) fn asking(&self) -> Asking {
+        Asking(self.asking.get_or_init(Arc::default).clone())
+    }
+
+    /// Nothing of the answer has come for `limit`: how much longer to wait, if at all. No server
+    /// needs to answer before the request is whole.
+    pub(crate) fn wait_longer(&self, what: Awaiting, limit: Duration) -> Result<Duration, Error> {
+        let deadlines = &self.options.deadlines;
+        let is_up = deadlines.total.is_some_and(|total| self.since.elapsed() >= total);
+        let full = deadlines.limit(what, Duration::ZERO).unwrap_or(limit);
+        let waited = match self.asking.get().filter(|_| !is_up).map(|ended| ended.get()) {
+            Some(Some(ended)) => ended.elapsed(),
+            Some(None) => Duration::ZERO,
+            None => full,
+        };
+        match full.saturating_sub(waited) {
+            Duration::ZERO => Err(self.late(what, limit, 0)),
+            rest => Ok(self.limit(what).map_or(rest, |limit| limit.min(rest))),
+        }
     }
 
     /// The time is up for `what`. `sent` bytes of the request had been sent.

@@ -320,6 +320,7 @@ macro_rules! client {
                 }
                 deadlines {
                     on_an_answer_that_keeps_coming
+                    on_an_answer_to_a_request_that_is_being_written
                     on_receiving
                     on_sending
                     on_the_whole

@@ -11,7 +11,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{self, Done, Incoming, Outgoing, Sending};
-use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, Looking, awaiting};
+use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, Looking, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -159,7 +159,11 @@ impl Connection {
 
     /// Begins a request that is written in pieces.
     pub fn request(self) -> RequestWriter {
-        RequestWriter { writer: exchange::Writer::new(self.0.outgoing()), link: self.0 }
+        RequestWriter {
+            writer: exchange::Writer::new(self.0.outgoing()),
+            link: self.0,
+            _asking: None,
+        }
     }
 }
 
@@ -172,6 +176,8 @@ impl Connection {
 pub struct RequestWriter<N = client::Answer> {
     link: Arc<Link>,
     writer: exchange::Writer<N>,
+    /// There once it has been split.
+    _asking: Option<Asking>,
 }
 
 impl<N> RequestWriter<N> {
@@ -243,15 +249,17 @@ impl RequestWriter {
 
     /// Lets the answer be read while the request is still being written, from another thread
     /// say. For servers that answer before the request is whole: one that does so while nobody
-    /// reads can only wait.
+    /// reads can only wait. What the answer's deadlines limit begins with the request's end at the
+    /// earliest.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) if an earlier write has failed.
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
-        let Self { link, writer } = self;
+        let Self { link, writer, .. } = self;
         let (writer, incoming) = writer.split().map_err(|why| link.exchange.interrupted(why))?;
-        Ok((RequestWriter { link: link.clone(), writer }, Answer { link, incoming }))
+        let _asking = Some(link.exchange.asking());
+        Ok((RequestWriter { link: link.clone(), writer, _asking }, Answer { link, incoming }))
     }
 }
 
@@ -407,11 +415,15 @@ impl Link {
             if looking.again() {
                 continue;
             }
-            let limit = self.exchange.limit(what);
-            match (self.stream.wait_readable(limit), limit) {
-                (Ok(false), Some(limit)) => return Err(self.exchange.late(what, limit, 0)),
-                (Ok(_), _) => {}
-                (Err(error), _) => return Err(self.exchange.receive_failed(error)),
+            let mut limit = self.exchange.limit(what);
+            while !self
+                .stream
+                .wait_readable(limit)
+                .map_err(|error| self.exchange.receive_failed(error))?
+            {
+                if let Some(passed) = limit {
+                    limit = Some(self.exchange.wait_longer(what, passed)?);
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint;
 use crate::exchange::{Done, Incoming, Interrupted, MessageError, Outgoing};
-use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, awaiting};
+use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -216,7 +216,7 @@ impl Connection {
 
     /// Begins a request that is written in pieces.
     pub fn request(self) -> RequestWriter {
-        RequestWriter { outlet: Outlet::new(self.0.outgoing()), link: self.0 }
+        RequestWriter { outlet: Outlet::new(self.0.outgoing()), link: self.0, _asking: None }
     }
 }
 
@@ -232,6 +232,8 @@ impl Connection {
 pub struct RequestWriter<N = client::Answer> {
     link: Arc<Link>,
     outlet: Outlet<N>,
+    /// There once it has been split.
+    _asking: Option<Asking>,
 }
 
 impl<N> RequestWriter<N> {
@@ -280,16 +282,18 @@ impl RequestWriter {
 
     /// Lets the answer be read while the request is still being written, from another task say.
     /// For servers that answer before the request is whole: one that does so while nobody reads
-    /// can only wait.
+    /// can only wait. What the answer's deadlines limit begins with the request's end at the
+    /// earliest.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) if an earlier write has failed, or was
     /// cancelled, or an [`AsyncWrite`] has not been flushed to its end.
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
-        let Self { link, outlet } = self;
+        let Self { link, outlet, .. } = self;
         let (outlet, incoming) = outlet.split(&*link)?;
-        Ok((RequestWriter { link: link.clone(), outlet }, Answer::new(link, incoming)))
+        let _asking = Some(link.exchange.asking());
+        Ok((RequestWriter { link: link.clone(), outlet, _asking }, Answer::new(link, incoming)))
     }
 }
 
@@ -315,12 +319,12 @@ impl<N: Unpin> AsyncWrite for RequestWriter<N> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { link, outlet } = &mut *self;
+        let Self { link, outlet, .. } = &mut *self;
         outlet.poll_write(&**link, cx, bytes).map_err(Into::into)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { link, outlet } = &mut *self;
+        let Self { link, outlet, .. } = &mut *self;
         outlet.poll_flush(&**link, cx).map_err(Into::into)
     }
 
@@ -424,10 +428,14 @@ impl Side for Link {
         self.exchange.limit(awaiting(incoming))
     }
 
-    fn receive_failed(&self, trouble: Trouble, incoming: &Incoming<Done>) -> Error {
+    fn receive_failed(
+        &self,
+        trouble: Trouble,
+        incoming: &Incoming<Done>,
+    ) -> Result<Duration, Error> {
         match trouble {
-            Trouble::Late(limit) => self.exchange.late(awaiting(incoming), limit, 0),
-            Trouble::Io(error) => self.exchange.receive_failed(error),
+            Trouble::Late(limit) => self.exchange.wait_longer(awaiting(incoming), limit),
+            Trouble::Io(error) => Err(self.exchange.receive_failed(error)),
         }
     }
 

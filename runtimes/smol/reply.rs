@@ -273,8 +273,8 @@ impl Side for Link {
         self.serving.receive
     }
 
-    fn receive_failed(&self, trouble: Trouble, _: &Incoming<Done>) -> Error {
-        self.failed(Phase::Receive, trouble)
+    fn receive_failed(&self, trouble: Trouble, _: &Incoming<Done>) -> Result<Duration, Error> {
+        Err(self.failed(Phase::Receive, trouble))
     }
 
     fn malformed(&self, error: MessageError) -> Error {

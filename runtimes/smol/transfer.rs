@@ -21,7 +21,12 @@ pub(super) trait Side {
     fn send_failed(&self, trouble: Trouble, sent: u64) -> Error;
     fn interrupted(&self, why: Interrupted) -> Error;
     fn receive_limit(&self, incoming: &Incoming<Done>) -> Option<Duration>;
-    fn receive_failed(&self, trouble: Trouble, incoming: &Incoming<Done>) -> Error;
+    /// Nothing was received: how much longer to wait, or the error.
+    fn receive_failed(
+        &self,
+        trouble: Trouble,
+        incoming: &Incoming<Done>,
+    ) -> Result<Duration, Error>;
     fn malformed(&self, error: MessageError) -> Error;
     /// The stream has ended: all is well only if the message is whole.
     fn ended(&self, incoming: &Incoming<Done>) -> Result<(), Error>;
@@ -196,12 +201,18 @@ impl Inlet {
         &mut self,
         side: &impl Side,
         cx: &mut Context<'_>,
-        receive: impl FnMut(&Stream) -> io::Result<usize>,
+        mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<Result<usize, Error>> {
-        let limit = || side.receive_limit(&self.incoming);
-        let received =
-            side.socket().poll_transfer(cx, Direction::Readable, &mut self.wait, limit, receive);
-        received.map_err(|trouble| side.receive_failed(trouble, &self.incoming))
+        let Self { incoming, wait } = self;
+        let mut longer = None;
+        loop {
+            let limit = || longer.or_else(|| side.receive_limit(incoming));
+            let socket = side.socket();
+            match ready!(socket.poll_transfer(cx, Direction::Readable, wait, limit, &mut receive)) {
+                Ok(received) => return Poll::Ready(Ok(received)),
+                Err(trouble) => longer = Some(side.receive_failed(trouble, incoming)?),
+            }
+        }
     }
 
     /// Reads some of the message; 0 bytes only at its end, or if `buffer` is empty.

@@ -18,7 +18,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{Done, Incoming, Interrupted, Outgoing};
-use crate::runtimes::link::{Attempt, Attempts, Eagerness, Exchange, awaiting};
+use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 use crate::{Error, ErrorKind, Phase};
 
@@ -225,7 +225,7 @@ impl Connection {
     /// Begins a request that is written in pieces.
     pub fn request(self) -> RequestWriter {
         let outgoing = self.0.outgoing();
-        RequestWriter(Writer::new(self.0, outgoing))
+        RequestWriter(Writer::new(self.0, outgoing), None)
     }
 }
 
@@ -238,7 +238,12 @@ impl Connection {
 /// Its own methods send large pieces without a copy; those of [`AsyncWrite`] must copy, and
 /// `shutdown` only flushes: the request is whole only when it is finished.
 #[derive(Debug)]
-pub struct RequestWriter<N = client::Answer>(Writer<Link, N>);
+pub struct RequestWriter<N = client::Answer>(
+    Writer<Link, N>,
+    /// There once it has been split.
+    #[expect(dead_code, reason = "it tells of its end by being dropped")]
+    Option<Asking>,
+);
 
 impl<N> RequestWriter<N> {
     /// Writes all of `bytes`.
@@ -286,7 +291,8 @@ impl RequestWriter {
 
     /// Lets the answer be read while the request is still being written, in another task say.
     /// For servers that answer before the request is whole: one that does so while nobody reads
-    /// can only wait.
+    /// can only wait. What the answer's deadlines limit begins with the request's end at the
+    /// earliest.
     ///
     /// # Errors
     ///
@@ -297,7 +303,8 @@ impl RequestWriter {
         let (writer, incoming) = self.0.split()?;
         // Watched in both directions from now on, whichever side waits first.
         link.socket.watched(BOTH).map_err(|error| link.exchange.send_failed(error, 0))?;
-        Ok((RequestWriter(writer), Answer::new(link, incoming)))
+        let asking = Some(link.exchange.asking());
+        Ok((RequestWriter(writer, asking), Answer::new(link, incoming)))
     }
 }
 
@@ -395,17 +402,22 @@ impl Answer {
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        receive: impl FnMut(&Stream) -> io::Result<usize>,
+        mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<Result<usize, Error>> {
         let Link { socket, exchange, .. } = &*self.link;
         let what = awaiting(&self.incoming);
-        let limit = || exchange.limit(what);
-        socket.poll_io(cx, &mut self.wait, Direction::Receive, limit, receive).map_err(|trouble| {
-            match trouble {
-                Trouble::Failed(error) => exchange.receive_failed(error),
-                Trouble::Late(limit) => exchange.late(what, limit, 0),
+        let mut longer = None;
+        loop {
+            let limit = || longer.or_else(|| exchange.limit(what));
+            let wait = &mut self.wait;
+            match ready!(socket.poll_io(cx, wait, Direction::Receive, limit, &mut receive)) {
+                Ok(received) => return Poll::Ready(Ok(received)),
+                Err(Trouble::Failed(error)) => {
+                    return Poll::Ready(Err(exchange.receive_failed(error)));
+                }
+                Err(Trouble::Late(limit)) => longer = Some(exchange.wait_longer(what, limit)?),
             }
-        })
+        }
     }
 
     /// Reads some of the answer; 0 bytes only at its end, or if `buffer` is empty.

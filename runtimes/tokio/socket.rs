@@ -204,7 +204,10 @@ impl Wait {
                 self.sleep.insert((limit, Box::pin(::tokio::time::sleep(limit))))
             }
         };
-        sleep.as_mut().poll(cx).map(|()| *limit)
+        let limit = *limit;
+        ready!(sleep.as_mut().poll(cx));
+        self.sleep = None;
+        Poll::Ready(limit)
     }
 }
 

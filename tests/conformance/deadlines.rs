@@ -7,7 +7,9 @@ use simple_ipc::client::Delivery;
 use simple_ipc::{ErrorKind, Phase};
 
 use crate::bounds::{Folder, PATIENCE, eventually};
-use crate::seam::{Answer, Client, ClientSettings, Connection, Failure, RequestWriter, Writer};
+use crate::seam::{
+    Answer, Client, ClientSettings, Connection, Failure, RequestWriter, Rest, Writer,
+};
 use crate::wire::{Listener, Stream, accept_request, pattern, peer};
 
 const LIMIT: Duration = Duration::from_millis(50);
@@ -93,6 +95,34 @@ pub fn on_receiving<C: Client>() {
         answer.read(&mut [0; 10]).unwrap_err()
     });
     assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
+}
+
+/// No server needs to answer before the request is whole, however long that takes.
+pub fn on_an_answer_to_a_request_that_is_being_written<C: Client>() {
+    let settings = ClientSettings { wait: Some(LIMIT), receive: Some(LIMIT), ..settings() };
+    for (begun, phase) in [(&b""[..], Phase::Wait), (b"0009hel", Phase::Receive)] {
+        let folder = Folder::new();
+        let server = peer(&folder.path(), move |listener| {
+            let mut stream = accept(&listener);
+            stream.write_all(begun).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+        });
+        let client = C::new(&folder.path(), settings);
+        let (request, mut answer) = client.connect().unwrap().request().split();
+        let reader = std::thread::spawn(move || {
+            answer.expect(begun.get(4..).unwrap_or_default());
+            let error = answer.read(&mut [0; 10]).unwrap_err();
+            (error, Instant::now())
+        });
+        std::thread::sleep(3 * LIMIT);
+        let ended = Instant::now();
+        request.finish().unwrap();
+        let (error, at) = reader.join().unwrap();
+        server.join().unwrap();
+        assert!(matches!(error.kind, ErrorKind::Deadline(limit) if limit <= LIMIT), "{error:?}");
+        assert_eq!(error.phase, phase);
+        assert!(at >= ended + LIMIT, "{error:?}: {:?} too early", (ended + LIMIT) - at);
+    }
 }
 
 pub fn on_the_whole<C: Client>() {

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use async_process::{Child, ChildStdin, ChildStdout};
 
 use super::exchange::Peer;
-use crate::exit::{Failure, Status};
+use crate::exit::Failure;
 
 /// A program and its arguments.
 pub struct CommandLine(Vec<OsString>);
@@ -19,7 +19,7 @@ impl CommandLine {
         if !unix::can_be_run(&words[0]) {
             let name = std::path::Path::new(&words[0]).display();
             return Err(Failure::new(
-                Status::Usage,
+                crate::exit::Status::Usage,
                 format_args!("command not found: {name}; give its path, or install it"),
             ));
         }

@@ -32,7 +32,7 @@ Examples:
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::ALL[..10])),
+    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::OF_EXCHANGES)),
 )]
 pub struct Bench {
     /// The server's path

@@ -51,6 +51,21 @@ impl Status {
         Self::OutputClosed,
     ];
 
+    /// What an exchange may come to.
+    pub const OF_EXCHANGES: [Self; 11] = [
+        Self::Success,
+        Self::Failure,
+        Self::Usage,
+        Self::NotFound,
+        Self::NotListening,
+        Self::Busy,
+        Self::Denied,
+        Self::InvalidPath,
+        Self::TimedOut,
+        Self::NoWholeAnswer,
+        Self::OutputClosed,
+    ];
+
     fn meaning(self) -> &'static str {
         match self {
             Self::Success => "all is well",

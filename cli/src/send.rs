@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _, Write as _, stderr, stdin};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use simple_ipc::blocking::{Answer, Client, Connection, RequestWriter};
+use simple_ipc::endpoint::Starter;
 use simple_ipc::exchange::Done;
 use simple_ipc::pkt_line::MAX_PAYLOAD_LEN;
 use simple_ipc::{Error, ErrorKind};
@@ -37,7 +39,10 @@ Examples:
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::ALL[..11])),
+    after_long_help = format!(
+        "{EXAMPLES}\n\n{}",
+        exit::table(&[&Status::OF_EXCHANGES[..], &[Status::NotStarted]].concat()),
+    ),
 )]
 pub struct Send {
     /// The server's path
@@ -54,7 +59,7 @@ pub struct Send {
     #[arg(short, long, value_name = "DURATION", value_parser = values::duration)]
     wait: Option<Duration>,
     /// If there is no server, start one with this command: everything that follows. Of clients
-    /// that find none at the same time one starts it. (Unix only)
+    /// that find none at the same time one starts it
     #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true)]
     start: Option<Vec<OsString>>,
 }
@@ -125,7 +130,11 @@ impl Send {
                 .receive_deadline(None);
         }
         let connection = match &self.start {
-            Some(command) => start(&client, command)?,
+            Some(words) => {
+                let mut command = Command::new(&words[0]);
+                command.args(&words[1..]);
+                client.connect_or_start(&Starter::new(command))
+            }
             None => client.connect(),
         };
         connection.map_err(|error| self.explain(error))
@@ -153,18 +162,6 @@ impl Send {
             _ => failure,
         }
     }
-}
-
-#[cfg(unix)]
-fn start(client: &Client, words: &[OsString]) -> Result<Result<Connection, Error>, Failure> {
-    let mut command = std::process::Command::new(&words[0]);
-    command.args(&words[1..]);
-    Ok(client.connect_or_start(&simple_ipc::endpoint::Starter::new(command)))
-}
-
-#[cfg(not(unix))]
-fn start(_: &Client, _: &[OsString]) -> Result<Result<Connection, Error>, Failure> {
-    Err(Failure::new(Status::Usage, "--start works on Unix only; start the server beforehand"))
 }
 
 fn spawn(work: impl FnOnce() + std::marker::Send + 'static) -> Result<(), Failure> {

@@ -29,26 +29,24 @@ Examples:
   systemd-socket-activate -l ./x.ipc simple-ipc serve -- tr a-z A-Z";
 
 const DETAILS: &str = "\
-The command:
-  It runs in a process group of its own, once for each request. If it exits with a status other
-  than 0, or its request is longer than --max-request, the exchange is aborted and the client gets
-  an error, never a short answer. If the client leaves, the group is killed. The answer ends when
-  the command does, even if something that it has left behind still holds its output. Its standard
-  error is this one's. It is told who asks: SIMPLE_IPC_PEER_USER is the user's number (on Windows
-  the SID), SIMPLE_IPC_PEER_PID the process, SIMPLE_IPC_PEER_GROUP the group's number (Unix only),
-  as far as the system knows.
+The command runs in a process group of its own, once for each request. If it exits with a status \
+other than 0, or its request is longer than --max-request, the exchange is aborted: the client gets \
+an error, never a short answer. If the client leaves, the command is killed, on Unix with its group. \
+The answer ends when the command does, even if something that it has left behind still holds its \
+output. What it writes to standard error goes where this server's goes.
 
-  Request and answer are streamed. A client that reads only when it has sent everything, as git's
-  does, gets stuck with a command that answers a long request before it has read it, and with
-  --echo; `simple-ipc send` does not.
+It is told who asks, as far as the system knows: SIMPLE_IPC_PEER_USER is the user's number (on \
+Windows the SID), SIMPLE_IPC_PEER_PID the process, SIMPLE_IPC_PEER_GROUP the group's number (Unix \
+only).
 
-Stopping:
-  SIGTERM and SIGINT (Windows: Ctrl-C) give the path up at once, serve whoever is connected, and
-  abort what is still under way after --drain. A second signal aborts at once.
+A client that reads only when it has sent everything, as git's does, gets stuck with --echo, or with \
+a command that answers a long request before it has read it. 'simple-ipc send' does not.
 
-Socket activation (Unix):
-  A listener that systemd hands over (LISTEN_FDS) is served in place of making one. PATH may then be
-  left out; if several are handed over it says which.";
+SIGTERM and SIGINT (on Windows Ctrl-C) stop the server: it gives the path up at once, serves whoever \
+is connected, and aborts what is still under way after --drain. A second signal aborts at once.
+
+A listener that systemd hands over (LISTEN_FDS, Unix only) is served in place of making one. PATH may \
+then be left out; if several are handed over it says which.";
 
 /// Serve at a path, with a command for each request
 ///

@@ -154,6 +154,11 @@ impl ServerOptions {
         self.limits.exchanges = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
     }
 
+    /// `limit` waiting connections; one if it is zero, for every client waits for a moment.
+    pub(crate) fn set_waiting(&mut self, limit: usize) {
+        self.limits.waiting = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
+    }
+
     /// Tells the user of `error`. A panic there must not end what the server still has to do.
     pub(crate) fn report(&self, error: &Error) {
         trace::failed(error);
@@ -231,6 +236,15 @@ macro_rules! server_setters {
         #[must_use]
         pub fn exchanges(mut self, limit: usize) -> Self {
             self.options.set_exchanges(limit);
+            self
+        }
+
+        /// The most connections whose requests have not come, or not whole; 65,536 unless set
+        /// otherwise, and at least 1. One more lets the one go that was not heard of for the
+        /// longest time.
+        #[must_use]
+        pub fn waiting(mut self, limit: usize) -> Self {
+            self.options.set_waiting(limit);
             self
         }
 

@@ -268,6 +268,7 @@ macro_rules! server {
                     half_requests_do_not_keep_a_server
                     sending_has_a_limit
                     silence_has_a_limit_if_wanted
+                    silent_clients_go_when_there_are_too_many
                     the_next_server_starts_while_one_drains
                     the_path_is_kept_and_its_loss_noticed
                     what_is_no_socket_is_left_alone

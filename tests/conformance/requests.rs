@@ -234,6 +234,21 @@ pub fn silence_has_a_limit_if_wanted<S: Server>() {
     served.end();
 }
 
+pub fn silent_clients_go_when_there_are_too_many<S: Server>() {
+    // With one exchange at a time, they are met in the order in which they came.
+    let settings = ServerSettings { exchanges: Some(1), waiting: Some(3), ..Default::default() };
+    let served = Served::<S>::with(App::commands(), settings);
+    let mut silent: Vec<_> = (0..10).map(|_| send(&served.path(), b"")).collect();
+    // The longest silent go first.
+    let mut kept = silent.split_off(7);
+    silent.iter_mut().for_each(|silent| assert_eq!(read_to_end(silent), b""));
+    for kept in &mut kept {
+        kept.write_all(b"0008ping0000").unwrap();
+        assert_eq!(read_to_end(kept), b"0008pong0000");
+    }
+    served.end();
+}
+
 pub fn a_pause_inside_a_request_has_a_limit<S: Server>() {
     let settings =
         ServerSettings { receive: Some(Duration::from_millis(50)), ..Default::default() };

@@ -122,6 +122,7 @@ pub trait Answer: Send + Sized + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerSettings {
     pub exchanges: Option<usize>,
+    pub waiting: Option<usize>,
     pub request_limit: Option<u64>,
     pub send: Option<Duration>,
     pub receive: Option<Duration>,

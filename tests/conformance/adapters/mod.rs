@@ -136,6 +136,9 @@ macro_rules! set {
         if let Some(limit) = settings.receive {
             server = server.receive_deadline(limit);
         }
+        if let Some(limit) = settings.waiting {
+            server = server.waiting(limit);
+        }
         if let Some(limit) = settings.silence {
             server = server.silence_deadline(limit);
         }

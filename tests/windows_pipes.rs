@@ -211,6 +211,27 @@ fn whoever_may_connect_its_own_user_may() {
 }
 
 #[test]
+fn the_runtime_folder_is_ours_or_an_error() {
+    bounded(|| {
+        let app = format!("simple-ipc-{}", std::process::id());
+        let folder = endpoint::runtime_folder(&app).unwrap();
+        assert_eq!(folder, endpoint::runtime_folder(&app).unwrap());
+        let local = PathBuf::from(std::env::var_os("LOCALAPPDATA").unwrap());
+        assert_eq!(folder, local.join(&app));
+        drop(Server::bind(folder.join("app.ipc")).unwrap());
+        fs::remove_dir(&folder).unwrap();
+        fs::write(&folder, "").unwrap();
+        let error = endpoint::runtime_folder(&app).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        fs::remove_file(&folder).unwrap();
+        for app in ["", "..", r"a\b", "a/b", "c:", "nul"] {
+            let error = endpoint::runtime_folder(app).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    });
+}
+
+#[test]
 fn nothing_there() {
     let folder = Folder::new("nothing");
     let path = folder.path();

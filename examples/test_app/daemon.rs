@@ -1,11 +1,10 @@
 //! The subcommands that are a server, or start one.
 
 use std::error::Error;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use simple_ipc::endpoint::{State, state};
+use simple_ipc::blocking::Client;
+use simple_ipc::endpoint::Starter;
 
 use crate::options::Options;
 
@@ -17,35 +16,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 /// Starts a server in the background and returns when it answers. One that is there already will
 /// do.
 pub fn start(options: &Options) -> Result<(), Box<dyn Error>> {
-    let name = &*options.name;
-    if state(name) == State::Listening {
-        return Ok(());
-    }
-    let since = Instant::now();
-    let mut daemon = Command::new(std::env::current_exe()?)
+    let mut daemon = Command::new(std::env::current_exe()?);
+    daemon
         .arg("run-daemon")
-        .arg(format!("--name={}", name.display()))
+        .arg(format!("--name={}", options.name.display()))
         .arg(format!("--threads={}", options.threads))
-        .arg(format!("--runtime={}", options.runtime.name))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    loop {
-        // Looked at first: one that ended because another was faster leaves that one there.
-        let ended = daemon.try_wait()?;
-        match (state(name), ended) {
-            (State::Listening, _) => return Ok(()),
-            (state, Some(status)) => {
-                let name = name.display();
-                let error =
-                    format!("{name}: {state}; the server ended ({status}), run-daemon says why");
-                return Err(error.into());
-            }
-            (_, None) if since.elapsed() >= options.max_wait => {
-                return Err(format!("{}: the server is not there yet", name.display()).into());
-            }
-            (_, None) => thread::sleep(Duration::from_millis(1)),
-        }
-    }
+        .arg(format!("--runtime={}", options.runtime.name));
+    let starter = Starter::new(daemon).deadline(options.max_wait);
+    // Hanging up without a word disturbs nobody.
+    drop(Client::new(&options.name).connect_or_start(&starter)?);
+    Ok(())
 }

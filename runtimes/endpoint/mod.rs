@@ -17,7 +17,7 @@ mod activation;
 #[cfg(any(unix, windows))]
 #[cfg(any(feature = "smol", feature = "tokio"))]
 mod background;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod folder;
 #[cfg(any(unix, windows))]
 mod peer;
@@ -36,7 +36,7 @@ mod windows;
 pub use activation::{Activated, activated};
 #[cfg(all(any(unix, windows), any(feature = "smol", feature = "tokio")))]
 pub(crate) use background::start_and_connect_in_background;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 pub use folder::runtime_folder;
 #[cfg(any(unix, windows))]
 pub use peer::{Credentials, User};

@@ -7,6 +7,7 @@ mod interlock;
 pub(super) mod launch;
 mod life;
 mod listener;
+pub(super) mod private_folder;
 #[cfg(feature = "blocking")]
 pub(crate) mod readiness;
 mod stream;

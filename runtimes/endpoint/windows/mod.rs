@@ -6,6 +6,7 @@
 
 pub(super) mod launch;
 mod listener;
+pub(super) mod private_folder;
 #[cfg(feature = "blocking")]
 pub(crate) mod readiness;
 #[cfg(any(feature = "smol", feature = "tokio"))]

@@ -18,8 +18,21 @@ pub(crate) struct Sid {
 }
 
 impl Sid {
+    /// The system itself, and the administrators: nothing can be kept from them.
+    pub(super) const SUPERIORS: [Self; 2] = [Self::of_nt(&[18]), Self::of_nt(&[32, 544])];
+
     const MOST_PARTS: usize = 15;
     const REVISION: u8 = 1;
+
+    const fn of_nt(some: &[u32]) -> Self {
+        let mut parts = [0; Self::MOST_PARTS];
+        let mut at = 0;
+        while at < some.len() {
+            parts[at] = some[at];
+            at += 1;
+        }
+        Self { authority: 5, len: some.len() as u8, parts }
+    }
 
     /// As the system has it in memory.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -105,6 +118,14 @@ pub(super) fn description(access: Access, user: Sid, group: Sid) -> String {
     }
 }
 
+/// The security of a folder of this user's alone, whatever that of the folder around it is. What is
+/// made in it is as private.
+pub(super) fn private_folder(user: Sid) -> String {
+    let [system, administrators] = Sid::SUPERIORS;
+    let all = [user, system, administrators].map(|who| format!("(A;OICI;FA;;;{who})"));
+    format!("O:{user}D:P{}", all.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use std::string::ToString as _;
@@ -124,6 +145,15 @@ mod tests {
         }
         // FILE_CREATE_PIPE_INSTANCE is not in what others get.
         assert_eq!(0x12018b & 0x4, 0);
+    }
+
+    #[test]
+    fn a_private_folder_is_its_users_and_his_superiors() {
+        assert_eq!(
+            private_folder("S-1-5-21-1".parse().unwrap()),
+            "O:S-1-5-21-1D:P(A;OICI;FA;;;S-1-5-21-1)(A;OICI;FA;;;S-1-5-18)\
+             (A;OICI;FA;;;S-1-5-32-544)"
+        );
     }
 
     #[test]

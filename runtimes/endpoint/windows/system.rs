@@ -14,7 +14,8 @@ use std::fs::File;
 use std::io;
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::io::{
-    AsRawHandle as _, BorrowedHandle, FromRawHandle as _, IntoRawHandle as _, OwnedHandle,
+    AsHandle as _, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, IntoRawHandle as _,
+    OwnedHandle,
 };
 use std::os::windows::process::ExitStatusExt as _;
 use std::path::Path;
@@ -32,7 +33,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
-    SE_KERNEL_OBJECT,
+    SE_FILE_OBJECT, SE_KERNEL_OBJECT, SE_OBJECT_TYPE,
 };
 use windows_sys::Win32::Security::{
     GetLengthSid, GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
@@ -40,11 +41,11 @@ use windows_sys::Win32::Security::{
     TOKEN_PRIMARY_GROUP, TOKEN_QUERY, TOKEN_USER, TokenPrimaryGroup, TokenUser,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
-    FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA, FileNameInfo, GetFileInformationByHandle,
-    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
-    OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile, SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT,
-    WriteFile,
+    BY_HANDLE_FILE_INFORMATION, CreateDirectoryW, CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE,
+    FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA, FileNameInfo,
+    GetFileInformationByHandle, GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile,
+    SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT, WriteFile,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, SetStdHandle,
@@ -151,7 +152,7 @@ fn wait_for(handles: &[HANDLE], timeout: Option<Duration>) -> io::Result<Option<
     }
 }
 
-/// Who may do what with a pipe.
+/// Who may do what with a pipe or a folder.
 #[derive(Debug)]
 pub(super) struct Security(PSECURITY_DESCRIPTOR);
 
@@ -175,6 +176,15 @@ impl Security {
             )
         })?;
         Ok(Self(descriptor))
+    }
+
+    /// For as long as this lives.
+    fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.0,
+            bInheritHandle: 0,
+        }
     }
 }
 
@@ -491,6 +501,43 @@ impl Drop for AttributeList<'_> {
     }
 }
 
+/// Whose file or folder it is.
+pub(super) fn owner_of_file(file: &File) -> io::Result<Sid> {
+    owner(file.as_handle(), SE_FILE_OBJECT)
+}
+
+fn owner(handle: BorrowedHandle<'_>, kind: SE_OBJECT_TYPE) -> io::Result<Sid> {
+    let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the handle is open, `owner` and `descriptor` can be written to, all else may be
+    // null.
+    let result = unsafe {
+        GetSecurityInfo(
+            handle.as_raw_handle(),
+            kind,
+            OWNER_SECURITY_INFORMATION,
+            &mut owner,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut descriptor,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result as i32));
+    }
+    // What the owner lies in is freed at the end.
+    let _descriptor = Security(descriptor);
+    // SAFETY: the system has just given it, and it lives as long as the descriptor.
+    unsafe { copied(owner) }
+}
+
+/// Makes a folder.
+pub(super) fn create_folder(path: &Path, security: &Security) -> io::Result<()> {
+    let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    // SAFETY: the path ends with a zero, and the attributes and what they point to live.
+    check(unsafe { CreateDirectoryW(path.as_ptr(), &security.attributes()) })
+}
+
 /// Whether a pipe is there, without connecting to it, and whether it has room; waits for a
 /// millisecond at the most.
 pub(super) fn look(name: &PipeName) -> io::Result<()> {
@@ -516,11 +563,7 @@ pub(super) enum Heard {
 impl Pipe {
     /// A new instance of the pipe `name`, to which one client can connect from now on.
     pub(super) fn create(name: &PipeName, first: bool, security: &Security) -> io::Result<Self> {
-        let attributes = SECURITY_ATTRIBUTES {
-            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
-            lpSecurityDescriptor: security.0,
-            bInheritHandle: 0,
-        };
+        let attributes = security.attributes();
         let first = if first { FILE_FLAG_FIRST_PIPE_INSTANCE } else { 0 };
         // SAFETY: the name ends with a zero, and the attributes and what they point to live.
         let pipe = unsafe {
@@ -582,28 +625,7 @@ impl Pipe {
 
     /// Whose pipe it is.
     pub(super) fn owner(&self) -> io::Result<Sid> {
-        let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the handle is open, `owner` and `descriptor` can be written to, all else may be
-        // null.
-        let result = unsafe {
-            GetSecurityInfo(
-                self.handle(),
-                SE_KERNEL_OBJECT,
-                OWNER_SECURITY_INFORMATION,
-                &mut owner,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                &mut descriptor,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::from_raw_os_error(result as i32));
-        }
-        // What the owner lies in is freed at the end.
-        let _descriptor = Security(descriptor);
-        // SAFETY: the system has just given it, and it lives as long as the descriptor.
-        unsafe { copied(owner) }
+        owner(self.0.as_handle(), SE_KERNEL_OBJECT)
     }
 
     /// The client's process, if the system says.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -73,8 +73,6 @@ fn commands_that_treat_their_pipes_oddly() {
             ("head -c 3000000 /dev/zero; cat", [vec![0; 3_000_000], request.clone()].concat()),
             // It closes its output before it is done.
             ("echo ok; exec >&-; cat >/dev/null", b"ok\n".to_vec()),
-            // It leaves somebody behind who holds both pipes.
-            ("sleep 5 <&0 & echo ok", b"ok\n".to_vec()),
             ("true", Vec::new()),
         ] {
             let folder = Folder::new();
@@ -83,6 +81,41 @@ fn commands_that_treat_their_pipes_oddly() {
             assert!(assert.get_output().stdout == answer, "{runtime}: {script}");
             server.stop();
         }
+    }
+}
+
+#[test]
+fn what_a_command_leaves_behind_holds_nobody_up() {
+    for runtime in RUNTIMES {
+        let folder = Folder::new();
+        let release = folder.path("release");
+        make_fifo(&release);
+        // It has both pipes of the command.
+        let script = format!("cat {} <&0 & echo ok", release.display());
+        let server = Server::running(&folder.ipc(), runtime, &script);
+        send(&folder.ipc(), pattern(3_000_000)).success().stdout("ok\n");
+        assert!(server.line().contains(" ok "));
+        server.stop();
+        fs::write(&release, "").unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_reads_last_is_served_by_a_command_that_reads_nothing() {
+    for runtime in RUNTIMES {
+        let folder = Folder::new();
+        let server = Server::running(&folder.ipc(), runtime, "exec <&-; echo ok");
+        let mut stream = UnixStream::connect(folder.ipc()).unwrap();
+        for _ in 0..50 {
+            stream.write_all(b"fff0").unwrap();
+            stream.write_all(&[b'x'; 65516]).unwrap();
+        }
+        stream.write_all(b"0000").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "0007ok\n0000");
+        assert!(server.line().contains(" in=3275800 out=3 "));
+        server.stop();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whatever the process is like that the library is in: one that dies of SIGPIPE, one that forks.
 //!
-//! Each test starts this program again, to be such a process.
+//! Each test starts this program again, to be such a process. On Windows there is neither.
 #![cfg(all(unix, feature = "blocking"))]
 
 use std::io::Write as _;

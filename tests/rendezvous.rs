@@ -8,6 +8,9 @@
 //!
 //! Tests against git's own server need `GIT_TEST_TOOL`, the path of git's `t/helper/test-tool`;
 //! those with other users need root. Without it they say that they were skipped.
+//!
+//! It is about sockets, what lies beside them, and what a crash leaves there. A pipe leaves nothing;
+//! what it has instead is in `windows_pipes`, and what both have in the conformance suite.
 #![cfg(all(target_os = "linux", feature = "blocking"))]
 
 #[path = "rendezvous/support.rs"]

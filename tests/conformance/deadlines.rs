@@ -52,7 +52,8 @@ fn accept(listener: &Listener) -> Stream {
 
 fn begin_answer(listener: &Listener) -> Stream {
     let mut stream = accept_request(listener);
-    stream.write_all(b"0009hel").unwrap();
+    // On a busy machine the client may have given up already.
+    let _ = stream.write_all(b"0009hel");
     stream
 }
 

@@ -15,7 +15,9 @@ use crate::seam::{
     Answer, Client, ClientSettings, Connection, Reports, RequestWriter, Running, Server,
     ServerSettings, Writer,
 };
-use crate::wire::{Stream, frame, read_to_end, send};
+#[cfg(target_os = "linux")]
+use crate::wire::frame;
+use crate::wire::{Stream, read_to_end, send};
 
 pub struct Elsewhere {
     folder: Folder,

@@ -31,7 +31,10 @@ pub(crate) fn look() {
 fn other(scratch: &Scratch, mut command: Command, uid: u32, gid: u32) -> Command {
     let program = scratch.path("program");
     if !program.exists() {
-        fs::copy(command.get_program(), &program).unwrap();
+        // By a process of its own: other tests' children, forked while this one had it open for
+        // writing, would keep it from being run.
+        let copied = Command::new("cp").arg(command.get_program()).arg(&program).status().unwrap();
+        assert!(copied.success());
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut as_other = Command::new(&program);

@@ -124,8 +124,10 @@ impl Stream {
             return Ok(0);
         }
         let writing = pipe.start_writing(heard, bytes).map_err(broken_if_gone)?;
-        if let Some(result) = writing.result() {
-            return result.map_err(broken_if_gone);
+        // If it has failed already, the peer may have read part of it all the same: that is on
+        // its way, too, and the error is for the next attempt.
+        if let Some(Ok(sent)) = writing.result() {
+            return Ok(sent);
         }
         inner.writing = Some(writing);
         if len > 1 { Ok(len - 1) } else { Err(io::ErrorKind::WouldBlock.into()) }

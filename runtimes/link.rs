@@ -585,14 +585,12 @@ impl Round {
 }
 
 /// Going on at once while a long message is under way: its other end is at work on it then, and to
-/// ask a reactor for the end of that costs far more than to try again.
-#[cfg(any(feature = "smol", feature = "tokio"))]
+/// wait, and be woken, costs far more than to try again.
 #[derive(Debug, Default)]
 pub(crate) struct Momentum {
     moved_much: bool,
 }
 
-#[cfg(any(feature = "smol", feature = "tokio"))]
 impl Momentum {
     /// What moves as much at a time is a long message.
     const MUCH: usize = 16 * 1024;

@@ -11,7 +11,9 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{self, Done, Incoming, Outgoing, Sending};
-use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, Looking, awaiting};
+use crate::runtimes::link::{
+    Asking, Attempt, Attempts, Eagerness, Exchange, Looking, Momentum, awaiting,
+};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -154,7 +156,7 @@ impl Connection {
     pub fn send(self, request: impl AsRef<[u8]>) -> Result<Answer, Error> {
         let Self(link) = self;
         let (incoming, _) = link.send(link.outgoing().finish(request))?;
-        Ok(Answer { link, incoming })
+        Ok(Answer::new(link, incoming))
     }
 
     /// Begins a request that is written in pieces.
@@ -244,7 +246,7 @@ impl RequestWriter {
     /// As [`write_all`](Self::write_all).
     pub fn finish(mut self) -> Result<Answer, Error> {
         let incoming = self.send_last()?;
-        Ok(Answer { link: self.link, incoming })
+        Ok(Answer::new(self.link, incoming))
     }
 
     /// Lets the answer be read while the request is still being written, from another thread
@@ -259,7 +261,7 @@ impl RequestWriter {
         let Self { link, writer, .. } = self;
         let (writer, incoming) = writer.split().map_err(|why| link.exchange.interrupted(why))?;
         let _asking = Some(link.exchange.asking());
-        Ok((RequestWriter { link: link.clone(), writer, _asking }, Answer { link, incoming }))
+        Ok((RequestWriter { link: link.clone(), writer, _asking }, Answer::new(link, incoming)))
     }
 }
 
@@ -292,9 +294,14 @@ impl<N> Write for RequestWriter<N> {
 pub struct Answer {
     link: Arc<Link>,
     incoming: Incoming<Done>,
+    momentum: Momentum,
 }
 
 impl Answer {
+    fn new(link: Arc<Link>, incoming: Incoming<Done>) -> Self {
+        Self { link, incoming, momentum: Momentum::default() }
+    }
+
     /// Reads the rest of the answer.
     ///
     /// # Errors
@@ -317,7 +324,11 @@ impl Answer {
         while !self.incoming.is_whole() {
             self.incoming.make_room(answer);
             let from = answer.len();
-            if self.link.receive(&self.incoming, |stream| stream.receive_into(answer))? == 0 {
+            if self
+                .link
+                .receive(&self.incoming, &mut self.momentum, |stream| stream.receive_into(answer))?
+                == 0
+            {
                 return exchange.ended(&self.incoming);
             }
             self.incoming.absorb(answer, from).map_err(|error| exchange.malformed(error))?;
@@ -329,7 +340,9 @@ impl Answer {
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let Link { exchange, .. } = &*self.link;
         while !self.incoming.is_whole() && !buffer.is_empty() {
-            let read = self.link.receive(&self.incoming, |stream| stream.receive(buffer))?;
+            let read = self
+                .link
+                .receive(&self.incoming, &mut self.momentum, |stream| stream.receive(buffer))?;
             if read == 0 {
                 exchange.ended(&self.incoming)?;
             }
@@ -369,12 +382,13 @@ impl Link {
         &self,
         mut sending: Sending<B, N>,
     ) -> Result<(N, B), Error> {
+        let mut momentum = Momentum::default();
         loop {
             sending = match sending.done() {
                 Ok(done) => return Ok(done),
                 Err(sending) => sending,
             };
-            match self.stream.send(sending.slices()) {
+            match momentum.carry(|| self.stream.send(sending.slices())) {
                 Ok(n) => sending.wrote(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let limit = self.exchange.limit(Awaiting::Room);
@@ -398,6 +412,7 @@ impl Link {
     fn receive(
         &self,
         incoming: &Incoming<Done>,
+        momentum: &mut Momentum,
         mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Result<usize, Error> {
         let what = awaiting(incoming);
@@ -408,7 +423,7 @@ impl Link {
         loop {
             // The server has hardly begun: let it have the processor first.
             looking.offer();
-            match receive(&self.stream) {
+            match momentum.carry(|| receive(&self.stream)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result.map_err(|error| self.exchange.receive_failed(error)),
             }

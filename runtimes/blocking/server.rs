@@ -23,7 +23,7 @@ use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watc
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
 use crate::runtimes::link::{
-    Arriving, Parked, Progress, Serving, handler_failed, handler_panicked,
+    Arriving, Momentum, Parked, Progress, Serving, handler_failed, handler_panicked,
 };
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
@@ -434,12 +434,13 @@ impl Link {
         mut sending: Sending<B, N>,
     ) -> Result<(N, B), Error> {
         let failed = |error| self.serving.failed(Phase::Send, error);
+        let mut momentum = Momentum::default();
         loop {
             sending = match sending.done() {
                 Ok(done) => return Ok(done),
                 Err(sending) => sending,
             };
-            match self.stream.send(sending.slices()) {
+            match momentum.carry(|| self.stream.send(sending.slices())) {
                 Ok(n) => sending.wrote(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let limit = self.serving.send;

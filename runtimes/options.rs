@@ -1,9 +1,7 @@
 //! What clients and servers of every runtime can be told, and the defaults.
 
-use core::hash::{BuildHasher as _, Hasher as _};
 use core::num::NonZeroUsize;
 use core::time::Duration;
-use std::hash::RandomState;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use std::sync::Arc;
 use super::trace;
 use crate::client::Deadlines;
 use crate::connect::{Connecting, Patience};
-use crate::endpoint::{Credentials, Place, User};
+use crate::endpoint::{self, Credentials, Place, User};
 use crate::lifecycle::Limits;
 use crate::{Error, server};
 
@@ -39,7 +37,7 @@ impl ClientOptions {
     /// The policy of one connect.
     pub(crate) fn connecting(&self) -> Connecting {
         // Any number will do that differs between clients; this one is random.
-        let seed = RandomState::new().build_hasher().finish();
+        let seed = endpoint::random();
         let total = self.deadlines.total.unwrap_or(Duration::MAX);
         let Patience { busy, not_found } = self.patience;
         let patience = Patience { busy: busy.min(total), not_found: not_found.min(total) };

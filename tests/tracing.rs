@@ -1,5 +1,11 @@
 //! What `tracing` is told, by every runtime alike.
-#![cfg(all(unix, feature = "blocking", feature = "smol", feature = "tokio", feature = "tracing"))]
+#![cfg(all(
+    any(unix, windows),
+    feature = "blocking",
+    feature = "smol",
+    feature = "tokio",
+    feature = "tracing"
+))]
 
 use std::env;
 use std::io;

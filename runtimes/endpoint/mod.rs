@@ -55,16 +55,42 @@ use windows as system;
 #[cfg(any(unix, windows))]
 #[cfg(feature = "blocking")]
 pub(crate) use system::readiness::{Events, Readiness, Watched};
-#[cfg(any(unix, windows))]
-pub(crate) use system::{Accepted, Listener, Stream, has_more_processors};
 #[cfg(all(windows, any(feature = "smol", feature = "tokio")))]
 pub(crate) use system::{Direction, Source};
+#[cfg(any(unix, windows))]
+pub(crate) use system::{Listener, Stream, has_more_processors};
 
 pub use crate::connect::State;
 
+#[cfg(any(unix, windows))]
+use core::hash::{BuildHasher as _, Hasher as _};
 use std::borrow::ToOwned as _;
+#[cfg(any(unix, windows))]
+use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// A number that is different each time, in every process. It is no secret's.
+#[cfg(any(unix, windows))]
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// What an attempt to accept came to.
+#[cfg(any(unix, windows))]
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// A connection.
+    Stream(Stream),
+    /// Nothing is there to accept (only where accepting does not block).
+    Nothing,
+    /// The system has no descriptor, or no memory, for one more connection.
+    Shortage,
+    /// The listener was told to stop, and all that was queued has been accepted.
+    Stopped,
+    /// The listener does not work.
+    Failed(io::Error),
+}
 
 /// Makes a path absolute, so that a later change of the working folder means nothing.
 ///

@@ -9,13 +9,11 @@
 //! The process itself, and how it says that it is ready, are the system's business.
 
 use core::fmt;
-use core::hash::{BuildHasher as _, Hasher as _};
 use core::time::Duration;
 use std::env;
 use std::ffi::OsString;
 use std::format;
 use std::fs::File;
-use std::hash::RandomState;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -158,7 +156,7 @@ pub(crate) fn start_and_connect(
     options.patience.not_found = Duration::ZERO;
     let mut queue = Queue::new(&path);
     let patience = Patience { busy: limit, not_found: limit };
-    let mut attempts = Connecting::new(patience, RandomState::new().build_hasher().finish());
+    let mut attempts = Connecting::new(patience, super::random());
     let mut looked = Instant::now();
     loop {
         let not_started = match queue.turn().map_err(failed)? {

@@ -5,15 +5,15 @@
 //! and where that is not to be had a symbolic link in the folder for temporary files, which is
 //! removed at once. The working folder, which is the whole process's, stays as it is.
 
-use core::hash::{BuildHasher as _, Hasher as _};
 use std::ffi::OsStr;
 use std::format;
-use std::hash::RandomState;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
+
+use crate::endpoint::random;
 
 /// Runs `with`, which connects, on an address of `path`.
 pub(super) fn with_address<T>(
@@ -81,7 +81,7 @@ impl ShortLink {
         for folder in [&*temporary, Path::new("/tmp")] {
             for _ in 0..Self::ATTEMPTS {
                 // Nobody can guess it and be there first, nor does it matter if somebody is.
-                let number = RandomState::new().build_hasher().finish();
+                let number = random();
                 let link = folder.join(format!(".simple-ipc.{number:016x}"));
                 if SocketAddrUnix::new(&link).is_err() {
                     break;

@@ -4,13 +4,11 @@
 //! Its standard input is a socket, on which it says so. That it has ended is seen by the socket's
 //! end and by waiting for it.
 
-use core::hash::{BuildHasher as _, Hasher as _};
 use core::time::Duration;
 use std::env;
 use std::ffi::OsStr;
 use std::format;
 use std::fs::{self, File};
-use std::hash::RandomState;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -27,6 +25,7 @@ use rustix::io::Errno;
 use super::folder::lock_now;
 pub(in crate::runtimes::endpoint) use super::system::detach;
 use super::system::readiness_socket;
+use crate::endpoint::random;
 use crate::endpoint::start::{READY, Word};
 
 /// Opens the file whose lock is the right to start a server; it is made if it is not there.
@@ -150,8 +149,7 @@ pub(in crate::runtimes::endpoint) fn announce(told: &OsStr) -> io::Result<()> {
 /// A file that nobody else can find, to be appended to.
 fn unnamed_file() -> io::Result<File> {
     loop {
-        let number = RandomState::new().build_hasher().finish();
-        let path = env::temp_dir().join(format!(".simple-ipc.{number:016x}"));
+        let path = env::temp_dir().join(format!(".simple-ipc.{:016x}", random()));
         let mut options = File::options();
         match options.read(true).append(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => {

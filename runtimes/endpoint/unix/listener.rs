@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketType};
 use super::bind::{Publication, publish};
 use super::stream::{Stream, socket};
 use super::system;
-use crate::endpoint::{BindOptions, Place};
+use crate::endpoint::{Accepted, BindOptions, Place};
 use crate::{Error, Phase};
 
 /// A server's listener. Dropping it gives its path up, if it was published here.
@@ -35,21 +35,6 @@ enum Origin {
     /// It is shared with whoever made it: it is never shut down, its file-status flags stay, and
     /// nothing is unlinked.
     Adopted(Arc<Path>),
-}
-
-/// What an attempt to accept came to.
-#[derive(Debug)]
-pub(crate) enum Accepted {
-    /// A connection.
-    Stream(Stream),
-    /// Nothing is there to accept (only where accepting does not block).
-    Nothing,
-    /// The system has no descriptor, or no memory, for one more connection.
-    Shortage,
-    /// The listener was told to stop, and all that was queued has been accepted.
-    Stopped,
-    /// The listener does not work.
-    Failed(io::Error),
 }
 
 /// Shutting down a listener wakes those who wait in accept, and refuses new clients.

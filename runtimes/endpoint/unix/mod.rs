@@ -13,7 +13,7 @@ pub(crate) mod readiness;
 mod stream;
 pub(super) mod system;
 
-pub(crate) use listener::{Accepted, Listener};
+pub(crate) use listener::Listener;
 pub(crate) use stream::Stream;
 
 /// What tells users apart.

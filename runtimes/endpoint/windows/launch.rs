@@ -5,7 +5,6 @@
 //! hand down every handle that can be inherited, so the process is created here: it gets its
 //! standard streams and nothing else.
 
-use core::hash::{BuildHasher as _, Hasher as _};
 use core::iter;
 use core::time::Duration;
 use std::borrow::ToOwned as _;
@@ -14,7 +13,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::format;
 use std::fs::{self, File};
-use std::hash::RandomState;
 use std::io::{self, Write as _};
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
@@ -33,8 +31,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 use super::security::description;
 use super::system::{self, Event, Heard, Pipe, Process, Reset, Security};
-use crate::endpoint::Access;
 use crate::endpoint::start::{READY, Word};
+use crate::endpoint::{Access, random};
 use crate::pipe_name::{PREFIX, PipeName};
 
 /// Opens the file whose lock is the right to start a server; it is made if it is not there.
@@ -72,10 +70,6 @@ pub(in crate::runtimes::endpoint) fn take_away(path: &Path) -> bool {
         let _ = fs::remove_file(&name);
         true
     })
-}
-
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The command is as it should be: it is not the standard library that starts it.

@@ -24,7 +24,7 @@ use super::security::description;
 use super::stream::{Stream, state_of};
 use super::system::{self, Event, Heard, Operation, Pipe, Reset, Security};
 use crate::connect::State;
-use crate::endpoint::{Access, BindOptions, Place};
+use crate::endpoint::{Accepted, Access, BindOptions, Place};
 use crate::pipe_name::PipeName;
 use crate::{Error, ErrorKind, Phase};
 
@@ -68,21 +68,6 @@ enum Waits {
     For(Operation),
     /// A client is there.
     Over,
-}
-
-/// What an attempt to accept came to.
-#[derive(Debug)]
-pub(crate) enum Accepted {
-    /// A connection.
-    Stream(Stream),
-    /// Nothing is there to accept (only where accepting does not block).
-    Nothing,
-    /// The system has no memory for one more connection.
-    Shortage,
-    /// The listener was told to stop, and all that was queued has been accepted.
-    Stopped,
-    /// The listener does not work.
-    Failed(io::Error),
 }
 
 impl Listener {

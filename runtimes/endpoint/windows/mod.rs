@@ -14,7 +14,7 @@ mod source;
 mod stream;
 mod system;
 
-pub(crate) use listener::{Accepted, Listener};
+pub(crate) use listener::Listener;
 pub(super) use security::Sid as UserId;
 #[cfg(any(feature = "smol", feature = "tokio"))]
 pub(crate) use source::{Direction, Source};

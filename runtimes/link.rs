@@ -23,6 +23,7 @@ use crate::client::{Awaiting, Delivery};
 use crate::connect::{Connecting, Next, Refusal, State};
 use crate::endpoint::{self, Stream, User};
 use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError};
+use crate::lifecycle::Closing;
 use crate::{Error, ErrorKind, Phase, server};
 
 /// The attempts of a client to connect.
@@ -262,6 +263,26 @@ pub(crate) enum Progress {
     Gone(Option<Error>),
 }
 
+impl Progress {
+    /// What it means on a connection that this server was about to close: its client has not
+    /// hung up inside the request.
+    pub(crate) fn of_closing(self, closing: Closing, serving: &Serving) -> Self {
+        let error = |kind| serving.error(Phase::Receive, kind);
+        match self {
+            Self::Gone(Some(gone)) if gone.kind() == ErrorKind::Truncated => {
+                Self::Gone(Some(match (closing, serving.receive) {
+                    (Closing::Late, Some(limit)) => error(ErrorKind::Deadline(limit)),
+                    (Closing::Crowded, _) => {
+                        error(ErrorKind::Aborted).because("too many clients wait")
+                    }
+                    _ => error(ErrorKind::Aborted).because("the server ends"),
+                }))
+            }
+            progress => progress,
+        }
+    }
+}
+
 impl Arriving {
     /// So many bytes are received at a time, however fast the client is.
     const TURN: usize = 1 << 20;
@@ -278,12 +299,17 @@ impl Arriving {
 
     /// Receives what a client that is let go had sent by now.
     #[cfg(any(feature = "blocking", feature = "tokio"))]
-    pub(crate) fn receive_last(&mut self, stream: &Stream, serving: &Serving) -> Progress {
+    pub(crate) fn receive_last(
+        &mut self,
+        stream: &Stream,
+        serving: &Serving,
+        closing: Closing,
+    ) -> Progress {
         stream.shut_down_reading();
         loop {
             match self.receive(stream, serving) {
                 Progress::More => {}
-                progress => return progress,
+                progress => return progress.of_closing(closing, serving),
             }
         }
     }

@@ -259,7 +259,7 @@ impl<N> Incoming<N> {
     ///
     /// # Errors
     ///
-    /// As [`receive`](Self::receive).
+    /// As [`receive`](Self::receive). What is left in `buffer` then is of no use.
     pub fn strip(&mut self, buffer: &mut [u8]) -> Result<usize, MessageError> {
         let (mut read, mut kept) = (0, 0);
         loop {
@@ -388,7 +388,7 @@ impl<N> Incoming<N> {
     ///
     /// # Errors
     ///
-    /// As [`receive`](Self::receive).
+    /// As [`receive`](Self::receive). What is left of `message` behind `from` then is of no use.
     ///
     /// # Panics
     ///

@@ -103,8 +103,8 @@ pub enum Place {
 /// What to do when the system has no descriptor for one more connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Shortage {
-    /// Close this waiting connection, the longest silent, and accept again. Its ticket is no
-    /// longer valid.
+    /// Close this waiting connection, the longest silent, and accept again
+    /// ([`Closing::Crowded`]). Its ticket is no longer valid.
     Evict(Ticket),
     /// Nobody waits: accept again when an exchange has ended, or after this long.
     Pause(Duration),
@@ -114,9 +114,8 @@ pub enum Shortage {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Close this waiting connection: it was silent, or paused inside its request, for too
-    /// long, or the server is ending. Its ticket is no longer valid.
-    Close(Ticket),
+    /// Close this waiting connection. Its ticket is no longer valid.
+    Close(Ticket, Closing),
     /// Look whether the path is still this server's, and say so with
     /// [`handle_path_lost`](Lifecycle::handle_path_lost) if it is not.
     CheckPath,
@@ -128,6 +127,18 @@ pub enum Action {
     Abort,
     /// The server has ended.
     End(Ending),
+}
+
+/// Why a server closes a waiting connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Closing {
+    /// It was silent, or paused inside its request, for too long.
+    Late,
+    /// There are too many, and this one has not been heard of for the longest time.
+    Crowded,
+    /// The server ends.
+    Ending,
 }
 
 /// Why a server stops.
@@ -242,13 +253,14 @@ impl Lifecycle {
     }
 
     /// Whether to accept one more connection now. When it says no, it says yes again after some
-    /// [`handle_end`](Self::handle_end).
+    /// [`handle_end`](Self::handle_end) or [`handle_unqueue`](Self::handle_unqueue).
     pub const fn may_accept(&self) -> bool {
         self.running + self.queued < self.limits.exchanges.get()
     }
 
     /// Whether to read from connections that wait. When it says no, whole requests are piling
-    /// up, and it says yes again after some [`handle_end`](Self::handle_end).
+    /// up, and it says yes again after some [`handle_end`](Self::handle_end) or
+    /// [`handle_unqueue`](Self::handle_unqueue).
     pub const fn may_read(&self) -> bool {
         self.queued < self.limits.exchanges.get()
     }
@@ -364,7 +376,7 @@ impl Lifecycle {
         match self.phase {
             Phase::Serving => {
                 if let Some(ticket) = self.overdue(now) {
-                    return Some(Action::Close(ticket));
+                    return Some(Action::Close(ticket, Closing::Late));
                 }
                 if self.next_check().is_some_and(|due| now >= due) {
                     self.path_checked = now;
@@ -387,10 +399,10 @@ impl Lifecycle {
                 let over = now >= until;
                 let parting = if over && silent.first == NONE { begun.first } else { silent.first };
                 if parting != NONE {
-                    return Some(Action::Close(self.let_go(parting, now)));
+                    return Some(Action::Close(self.let_go(parting, now), Closing::Ending));
                 }
                 if let Some(ticket) = self.overdue(now) {
-                    return Some(Action::Close(ticket));
+                    return Some(Action::Close(ticket, Closing::Late));
                 }
                 let left = self.running + self.queued;
                 if over && aborted.is_none() && left > 0 {

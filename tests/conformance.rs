@@ -269,6 +269,7 @@ macro_rules! server {
                     sending_has_a_limit
                     silence_has_a_limit_if_wanted
                     silent_clients_go_when_there_are_too_many
+                    so_do_those_who_have_begun
                     the_next_server_starts_while_one_drains
                     the_path_is_kept_and_its_loss_noticed
                     what_is_no_socket_is_left_alone

@@ -110,7 +110,7 @@ impl Server {
                 }
             }
             while let Some(action) = self.lifecycle.poll(self.start.elapsed()) {
-                if let Action::Close(ticket) = action {
+                if let Action::Close(ticket, _) = action {
                     self.close(self.by_ticket[ticket.index()])?;
                 }
             }

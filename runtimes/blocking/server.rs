@@ -21,7 +21,7 @@ use std::vec::Vec;
 
 use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
-use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Reason, Shortage, Ticket};
+use crate::lifecycle::{Action, Admission, Closing, Ending, Lifecycle, Reason, Shortage, Ticket};
 use crate::runtimes::link::{
     Arriving, Momentum, Parked, Progress, Serving, handler_failed, handler_panicked,
 };
@@ -664,7 +664,7 @@ impl Shared {
             Shortage::Evict(ticket) => {
                 let evicted = state.take_waiting(ticket);
                 drop(state);
-                self.part(evicted);
+                self.part(evicted, Closing::Crowded);
             }
             Shortage::Pause(pause) => {
                 state.workers_held += 1;
@@ -674,11 +674,11 @@ impl Shared {
     }
 
     /// Closes a connection that waited, unless its request has come at the last moment.
-    fn part(self: &Arc<Self>, waiting: Option<Waiting>) {
+    fn part(self: &Arc<Self>, waiting: Option<Waiting>, closing: Closing) {
         let Some(Waiting { parked, stream }) = waiting else { return };
         let mut arriving = parked.resume(&self.options, self.streaming);
         let stream = stream.release();
-        match arriving.receive_last(&stream, &self.serving) {
+        match arriving.receive_last(&stream, &self.serving, closing) {
             Progress::Ready => self.hand_over(Ready { arriving, stream }),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Pending | Progress::More | Progress::Gone(None) => {}
@@ -719,7 +719,7 @@ impl Shared {
                 self.options.report(&self.serving.failed(Phase::Receive, error));
             }
         }
-        self.part(evicted);
+        self.part(evicted, Closing::Crowded);
     }
 
     /// Begins an exchange in this thread, or puts it into the queue.
@@ -859,10 +859,10 @@ impl Shared {
             let mut state = self.lock();
             match state.lifecycle.poll(self.now()) {
                 None => return true,
-                Some(Action::Close(ticket)) => {
+                Some(Action::Close(ticket, closing)) => {
                     let waiting = state.take_waiting(ticket);
                     drop(state);
-                    self.part(waiting);
+                    self.part(waiting, closing);
                 }
                 Some(Action::CheckPath) => {
                     drop(state);
@@ -918,7 +918,7 @@ impl Shared {
                 if let Err(error) = watched {
                     self.options.report(&self.serving.failed(Phase::Receive, error));
                 }
-                self.part(evicted);
+                self.part(evicted, Closing::Crowded);
             }
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}

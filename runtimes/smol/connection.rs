@@ -205,7 +205,11 @@ impl<K: Handle> Connection<K> {
         }
         ready!(control.poll_may_read(*ticket, stream, cx));
         let mut arriving = core::mem::take(parked).resume(&service.options, K::STREAMING);
-        match arriving.receive(stream, &service.serving) {
+        let mut progress = arriving.receive(stream, &service.serving);
+        if let (Progress::Gone(Some(_)), Some(closing)) = (&progress, control.closing(stream)) {
+            progress = progress.of_closing(closing, &service.serving);
+        }
+        match progress {
             progress @ (Progress::Pending | Progress::More) => {
                 control.heard(*ticket, stream, arriving.has_begun());
                 *parked = arriving.park();

@@ -14,7 +14,7 @@ use std::vec::Vec;
 use crate::Error;
 use crate::endpoint::Stream;
 use crate::lifecycle::{
-    Action, Admission, Ending, Lifecycle, Limits, Place, Reason, Shortage, Ticket,
+    Action, Admission, Closing, Ending, Lifecycle, Limits, Place, Reason, Shortage, Ticket,
 };
 
 #[derive(Debug)]
@@ -37,8 +37,9 @@ struct State {
     /// The connections of exchanges that are queued, or did not end at once.
     exchanges: BTreeMap<Number, Held>,
     next_number: Number,
-    /// Connections told to close whose tasks have not had their last look yet.
-    closing: usize,
+    /// Why connections were told to close whose tasks have not had their last look yet, by the
+    /// addresses of their streams.
+    closing: BTreeMap<usize, Closing>,
     /// The conductor waits for one of those to give its descriptor back.
     short: bool,
     /// [`Action::Stop`] has been said.
@@ -119,7 +120,7 @@ pub(super) enum Turn {
 
 impl State {
     fn may_accept(&self) -> bool {
-        self.lifecycle.may_accept() && !(self.short && self.closing > 0)
+        self.lifecycle.may_accept() && (!self.short || self.closing.is_empty())
     }
 
     /// When the lifecycle has something to say. A server does not end before those who were told
@@ -129,7 +130,7 @@ impl State {
     }
 
     fn is_held_back(&self) -> bool {
-        self.stopped && self.closing > 0
+        self.stopped && !self.closing.is_empty()
     }
 
     fn is_over(&self) -> bool {
@@ -167,12 +168,12 @@ impl State {
     }
 
     /// Tells a connection that its ticket is no longer valid. Its task then has a last look.
-    fn close(&mut self, ticket: Ticket) {
+    fn close(&mut self, ticket: Ticket, closing: Closing) {
         let Some(waiting) = self.waiting[ticket.index()].take() else { return };
         // This wakes a task that waits for something to receive.
         waiting.stream.shut_down_reading();
         self.wake.extend(waiting.stalled);
-        self.closing += 1;
+        self.closing.insert(Arc::as_ptr(&waiting.stream).addr(), closing);
     }
 
     /// A connection that waited does so no longer.
@@ -182,7 +183,7 @@ impl State {
                 *place = None;
                 self.lifecycle.handle_leave(ticket, now);
             }
-            None => self.closing -= 1,
+            None => drop(self.closing.remove(&Arc::as_ptr(stream).addr())),
         }
     }
 
@@ -210,7 +211,7 @@ impl Control {
             queue: VecDeque::new(),
             exchanges: BTreeMap::new(),
             next_number: 0,
-            closing: 0,
+            closing: BTreeMap::new(),
             short: false,
             stopped: false,
             conductor: Conductor::default(),
@@ -266,7 +267,7 @@ impl Control {
                         let alone = state.lifecycle.load().running == 0;
                         return Due::Nothing { may_accept: state.may_accept(), alone };
                     }
-                    Some(Action::Close(ticket)) => state.close(ticket),
+                    Some(Action::Close(ticket, closing)) => state.close(ticket, closing),
                     Some(Action::Abort) => {
                         self.aborted.store(true, Ordering::Release);
                         state.queue.clear();
@@ -318,7 +319,7 @@ impl Control {
         self.change(|state, now| match state.lifecycle.handle_shortage(now) {
             Shortage::Evict(ticket) => {
                 state.short = true;
-                state.close(ticket);
+                state.close(ticket, Closing::Crowded);
                 None
             }
             Shortage::Pause(pause) => Some(pause),
@@ -359,7 +360,7 @@ impl Control {
             state.short = false;
             let (ticket, evicted) = state.lifecycle.handle_wait(begun, now);
             if let Some(evicted) = evicted {
-                state.close(evicted);
+                state.close(evicted, Closing::Crowded);
             }
             if state.waiting.len() <= ticket.index() {
                 state.waiting.resize_with(ticket.index() + 1, || None);
@@ -396,6 +397,11 @@ impl Control {
                 state.lifecycle.handle_heard(ticket, now);
             }
         });
+    }
+
+    /// Why a connection that waited was told to close, if it was.
+    pub(super) fn closing(&self, stream: &Arc<Stream>) -> Option<Closing> {
+        self.lock().closing.get(&Arc::as_ptr(stream).addr()).copied()
     }
 
     /// A connection no longer waits.

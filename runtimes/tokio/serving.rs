@@ -27,7 +27,9 @@ use ::tokio::time;
 use super::exchange::{Finished, Link};
 use super::system::{self, AsyncFd};
 use crate::endpoint::{Accepted, Listener, Stream};
-use crate::lifecycle::{Action, Admission, Ending, Lifecycle, Place, Reason, Shortage, Ticket};
+use crate::lifecycle::{
+    Action, Admission, Closing, Ending, Lifecycle, Place, Reason, Shortage, Ticket,
+};
 use crate::runtimes::link::{
     Arriving, Pace, Parked, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
 };
@@ -294,7 +296,7 @@ impl Shared {
             let mut state = self.lock();
             match state.lifecycle.handle_shortage(self.now()) {
                 Shortage::Evict(ticket) => {
-                    self.let_go(state, ticket);
+                    self.let_go(state, ticket, Closing::Crowded);
                     return;
                 }
                 Shortage::Pause(pause) => {
@@ -341,7 +343,7 @@ impl Shared {
         let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
         state.put_waiting(ticket, Waiting { stream, parked, number, more: false, task });
         self.settle(&state);
-        self.part(state, evicted);
+        self.part(state, evicted, Closing::Crowded);
     }
 
     /// What the task of a waiting connection does. There are many of them, so it holds little.
@@ -407,7 +409,7 @@ impl Shared {
                 let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
                 state.put_waiting(ticket, Waiting { stream, parked, number, more, task });
                 self.settle(&state);
-                self.part(state, evicted);
+                self.part(state, evicted, Closing::Crowded);
                 Some(ticket)
             }
             Progress::Gone(error) => {
@@ -418,13 +420,23 @@ impl Shared {
     }
 
     /// Closes the waiting connection of `ticket`, which is no longer valid.
-    fn let_go(self: &Arc<Self>, mut state: MutexGuard<'_, State>, ticket: Ticket) {
+    fn let_go(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        ticket: Ticket,
+        closing: Closing,
+    ) {
         let waiting = state.take_waiting(ticket);
-        self.part(state, waiting);
+        self.part(state, waiting, closing);
     }
 
     /// Closes a connection that waited, unless its request has come at the last moment.
-    fn part(self: &Arc<Self>, mut state: MutexGuard<'_, State>, waiting: Option<Waiting>) {
+    fn part(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        waiting: Option<Waiting>,
+        closing: Closing,
+    ) {
         let Some(Waiting { stream, parked, task, .. }) = waiting else { return };
         let mut arriving = parked.resume(&self.options, self.streaming);
         state.in_hand += 1;
@@ -432,7 +444,7 @@ impl Shared {
         let _in_hand = InHand(self);
         task.abort();
         let stream = stream.into_inner();
-        match arriving.receive_last(&stream, &self.serving) {
+        match arriving.receive_last(&stream, &self.serving, closing) {
             Progress::Ready => self.begin(Ready { arriving, stream }, false),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Pending | Progress::More | Progress::Gone(None) => {}
@@ -639,7 +651,7 @@ impl Shared {
     async fn do_what_is_due(self: &Arc<Self>) -> bool {
         while let Some(action) = self.next_action() {
             match action {
-                Action::Close(ticket) => self.let_go(self.lock(), ticket),
+                Action::Close(ticket, closing) => self.let_go(self.lock(), ticket, closing),
                 Action::CheckPath => {
                     if !self.listener.get_ref().is_in_place() {
                         self.lock().lifecycle.handle_path_lost();

@@ -241,7 +241,8 @@ pub struct Truncated {
 
 impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stream ends {} bytes short of a packet's end", self.missing)
+        let bytes = if self.missing == 1 { "byte" } else { "bytes" };
+        write!(f, "the stream ends {} {bytes} short of a packet's end", self.missing)
     }
 }
 

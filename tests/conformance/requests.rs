@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::bounds::{Folder, eventually};
 #[cfg(target_os = "linux")]
 use crate::elsewhere::Elsewhere;
-use crate::seam::{Reports, Running, Served, Server, ServerSettings};
+use crate::seam::{Failure, Reports, Running, Served, Server, ServerSettings};
 use crate::wire::{
     Reader, Stream, assert_same, fill, frame, hear_after_the_last, read_to_end, send, vector,
 };
@@ -215,6 +215,9 @@ pub fn half_requests_do_not_keep_a_server<S: Server>() {
     let mut begun: Vec<_> = (0..50).map(|_| send(&served.path(), b"0008pi")).collect();
     served.assert_alive();
     served.running.stop();
+    for report in served.reported(50) {
+        assert_aborted(&report, "the server ends");
+    }
     let Served { running, .. } = served;
     let (reason, _) = running.join().unwrap();
     assert_eq!(reason, Reason::Asked);
@@ -249,14 +252,38 @@ pub fn silent_clients_go_when_there_are_too_many<S: Server>() {
     served.end();
 }
 
+pub fn so_do_those_who_have_begun<S: Server>() {
+    let settings = ServerSettings { waiting: Some(3), ..Default::default() };
+    let served = Served::<S>::with(App::commands(), settings);
+    let begun: Vec<_> = (0..10).map(|_| send(&served.path(), b"0008pi")).collect();
+    for report in served.reported(7) {
+        assert_aborted(&report, "too many clients wait");
+    }
+    drop(begun);
+    for report in served.reported(3) {
+        assert_eq!(report.kind, ErrorKind::Truncated, "{report:?}");
+    }
+    served.end();
+}
+
+/// It is not the client that has hung up.
+#[track_caller]
+fn assert_aborted(report: &Failure, why: &str) {
+    assert_eq!((report.phase, report.kind), (Phase::Receive, ErrorKind::Aborted), "{report:?}");
+    assert!(report.text.contains(why), "{report:?}");
+}
+
 pub fn a_pause_inside_a_request_has_a_limit<S: Server>() {
-    let settings =
-        ServerSettings { receive: Some(Duration::from_millis(50)), ..Default::default() };
+    let limit = Duration::from_millis(50);
+    let settings = ServerSettings { receive: Some(limit), ..Default::default() };
     let served = Served::<S>::with(App::commands(), settings);
     let mut silent = send(&served.path(), b"");
     let mut begun: Vec<_> = (0..5).map(|_| send(&served.path(), b"0008pi")).collect();
     begun.iter_mut().for_each(|begun| assert_eq!(read_to_end(begun), b""));
-    served.reported(5);
+    for report in served.reported(5) {
+        let late = (Phase::Receive, ErrorKind::Deadline(limit));
+        assert_eq!((report.phase, report.kind), late, "{report:?}");
+    }
     // Silence is not a pause.
     silent.write_all(b"0008ping0000").unwrap();
     assert_eq!(read_to_end(&mut silent), b"0008pong0000");

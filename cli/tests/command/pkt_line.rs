@@ -114,7 +114,7 @@ fn malformed_streams_are_listed_up_to_there() {
         ("0003", "at byte 9: packet header \"0003\" is a reserved packet length"),
         ("fff1", "at byte 9: packet header \"fff1\" is over the longest packet"),
         ("0", "in the packet that begins at byte 9: the stream ends 3 bytes short"),
-        ("0008abc", "in the packet that begins at byte 9: the stream ends 1 bytes short"),
+        ("0008abc", "in the packet that begins at byte 9: the stream ends 1 byte short"),
         ("0008", "in the packet that begins at byte 9: the stream ends 4 bytes short"),
     ] {
         let stream = format!("0005a0000{rest}");

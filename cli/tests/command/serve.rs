@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::process::Signal;
 
@@ -120,14 +122,17 @@ fn a_client_that_reads_last_is_served_by_a_command_that_reads_nothing() {
 }
 
 /// A command that holds a named pipe open for its life, so that its end can be waited for.
-fn holding(folder: &Folder, rest: &str) -> (String, std::path::PathBuf) {
+fn holding(folder: &Folder, rest: &str) -> (String, PathBuf) {
     let alive = folder.path("alive");
     make_fifo(&alive);
     (format!("exec 3>{}; echo begun; {rest}", alive.display()), alive)
 }
 
-fn wait_for_end(alive: &mut File) {
-    assert_eq!(alive.read(&mut [0]).unwrap(), 0);
+/// Opens the named pipe; what is returned waits until nothing holds it open any more.
+fn end_of(alive: PathBuf) -> impl FnOnce() {
+    let (sender, end) = mpsc::channel();
+    thread::spawn(move || sender.send(File::open(alive).and_then(|mut it| it.read(&mut [0]))));
+    move || assert_eq!(end.recv_timeout(PATIENCE).expect("it does not end").unwrap(), 0)
 }
 
 #[test]
@@ -139,10 +144,10 @@ fn a_client_that_leaves_ends_its_command() {
             let (script, alive) = holding(&folder, rest);
             let server = Server::running(&folder.ipc(), runtime, &script);
             let mut client = client(&folder.ipc(), ["hello"]);
-            let mut alive = File::open(alive).unwrap();
+            let wait_for_end = end_of(alive);
             assert_eq!(read_line(client.0.stdout.as_mut().unwrap()), "begun");
             client.0.kill().unwrap();
-            wait_for_end(&mut alive);
+            wait_for_end();
             assert!(server.line().contains("the client has left"));
             server.stop();
         }
@@ -157,10 +162,10 @@ fn a_client_that_leaves_inside_its_request_ends_its_command() {
         let server = Server::running(&folder.ipc(), runtime, &script);
         let mut client = client(&folder.ipc(), [""; 0]);
         client.0.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
-        let mut alive = File::open(alive).unwrap();
+        let wait_for_end = end_of(alive);
         assert_eq!(read_line(client.0.stdout.as_mut().unwrap()), "begun");
         client.0.kill().unwrap();
-        wait_for_end(&mut alive);
+        wait_for_end();
         assert!(server.line().contains("the client has left"));
         server.stop();
     }
@@ -201,14 +206,14 @@ fn what_does_not_end_is_aborted_in_the_end() {
                 ["--runtime", runtime, "--drain", drain, "--", "sh", "-c", &script],
             );
             let mut client = client(&folder.ipc(), ["hello"]);
-            let mut alive = File::open(alive).unwrap();
+            let wait_for_end = end_of(alive);
             assert_eq!(read_line(client.0.stdout.as_mut().unwrap()), "begun");
             for _ in 0..signals {
                 server.process.signal(Signal::TERM);
                 // Two that come at once may be taken for one.
                 in_time(|| (!folder.ipc().exists()).then_some(()));
             }
-            wait_for_end(&mut alive);
+            wait_for_end();
             assert_eq!(client.end().code(), Some(9), "{runtime}");
             assert_eq!(server.process.end().code(), Some(1), "{runtime}");
             let rest = server.rest();

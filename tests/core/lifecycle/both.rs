@@ -175,7 +175,7 @@ impl Both {
             let action = Due::from(action);
             assert!(due.contains(&action), "{action:?} where {due:?}");
             self.model.apply(action, self.now);
-            if let Due::Close(ticket) = action {
+            if let Due::Close(ticket, _) = action {
                 self.stale.insert(ticket);
             }
             self.check();

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use simple_ipc::lifecycle::{Action, Admission, Limits, Load, Place, Reason, Ticket};
+use simple_ipc::lifecycle::{Action, Admission, Closing, Limits, Load, Place, Reason, Ticket};
 
 pub(crate) struct Model {
     limits: Limits,
@@ -146,7 +146,7 @@ impl Model {
             .filter_map(|(begun, limit)| {
                 self.first(begun).filter(|first| is_past(first.heard, limit))
             })
-            .map(|first| Due::Close(first.ticket));
+            .map(|first| Due::Close(first.ticket, Closing::Late));
         match self.phase {
             Phase::Serving => {
                 due.extend(overdue);
@@ -160,9 +160,13 @@ impl Model {
             Phase::Stopping(reason) => due.push(Due::Stop(reason)),
             Phase::Draining { reason, until, aborted } => {
                 due.extend(overdue);
-                due.extend(self.first(false).map(|first| Due::Close(first.ticket)));
+                due.extend(
+                    self.first(false).map(|first| Due::Close(first.ticket, Closing::Ending)),
+                );
                 if now >= until {
-                    due.extend(self.first(true).map(|first| Due::Close(first.ticket)));
+                    due.extend(
+                        self.first(true).map(|first| Due::Close(first.ticket, Closing::Ending)),
+                    );
                 }
                 let left = self.running + self.queued;
                 if !due.is_empty() {
@@ -201,7 +205,7 @@ impl Model {
     /// `action` has been decided at `now`.
     pub(crate) fn apply(&mut self, action: Due, now: Duration) {
         match (action, self.phase) {
-            (Due::Close(ticket), _) => self.leave(ticket, now),
+            (Due::Close(ticket, _), _) => self.leave(ticket, now),
             (Due::CheckPath, _) => self.checked = now,
             (Due::Stop(reason), _) => {
                 let until = now.saturating_add(self.limits.drain);
@@ -220,7 +224,7 @@ impl Model {
 /// An [`Action`], so that it can be written down.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Due {
-    Close(Ticket),
+    Close(Ticket, Closing),
     CheckPath,
     Stop(Reason),
     Abort,
@@ -230,7 +234,7 @@ pub(crate) enum Due {
 impl From<Action> for Due {
     fn from(action: Action) -> Self {
         match action {
-            Action::Close(ticket) => Self::Close(ticket),
+            Action::Close(ticket, closing) => Self::Close(ticket, closing),
             Action::CheckPath => Self::CheckPath,
             Action::Stop(reason) => Self::Stop(reason),
             Action::Abort => Self::Abort,

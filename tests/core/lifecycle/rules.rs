@@ -3,7 +3,9 @@
 use core::num::NonZeroUsize;
 use core::time::Duration;
 
-use simple_ipc::lifecycle::{Action, Admission, Lifecycle, Limits, Load, Reason, Shortage, Ticket};
+use simple_ipc::lifecycle::{
+    Action, Admission, Closing, Lifecycle, Limits, Load, Reason, Shortage, Ticket,
+};
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -49,13 +51,13 @@ fn silence_and_pauses_have_limits_of_their_own() {
     let (slow, _) = lifecycle.handle_wait(true, ZERO);
     lifecycle.handle_heard(slow, s(2));
     assert_eq!(lifecycle.wake_after(s(2)), Some(s(1)));
-    assert_eq!(lifecycle.poll(s(3)), Some(Action::Close(begun)));
+    assert_eq!(lifecycle.poll(s(3)), Some(Action::Close(begun, Closing::Late)));
     assert_eq!(lifecycle.poll(s(3)), None);
     lifecycle.handle_heard(slow, s(4));
     assert_eq!(lifecycle.poll(s(6)), None, "each byte begins the pause anew");
-    assert_eq!(lifecycle.poll(s(7)), Some(Action::Close(slow)));
+    assert_eq!(lifecycle.poll(s(7)), Some(Action::Close(slow, Closing::Late)));
     assert_eq!(lifecycle.wake_after(s(7)), Some(s(3)));
-    assert_eq!(lifecycle.poll(s(10)), Some(Action::Close(silent)));
+    assert_eq!(lifecycle.poll(s(10)), Some(Action::Close(silent, Closing::Late)));
     assert!(!lifecycle.handle_leave(silent, s(10)));
     assert_eq!(lifecycle.load(), Load::default());
 }
@@ -180,7 +182,7 @@ fn a_stopping_server_waits_for_those_who_have_begun_and_for_nobody_else() {
     let (begun, _) = lifecycle.handle_wait(true, ZERO);
     lifecycle.handle_stop(Reason::Asked);
     assert_eq!(lifecycle.poll(s(1)), Some(Action::Stop(Reason::Asked)));
-    assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(silent)));
+    assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(silent, Closing::Ending)));
     lifecycle.handle_backlog_drained();
     assert_eq!(lifecycle.poll(s(1)), None);
     // Its request becomes whole, and is served.
@@ -206,7 +208,7 @@ fn the_time_to_drain_is_the_longest_a_server_takes_to_end() {
     assert_eq!(lifecycle.poll(s(10)), None);
     assert_eq!(lifecycle.wake_after(s(10)), Some(s(1)));
     // Two run, one is queued; the backlog was never drained.
-    assert_eq!(lifecycle.poll(s(11)), Some(Action::Close(begun)));
+    assert_eq!(lifecycle.poll(s(11)), Some(Action::Close(begun, Closing::Ending)));
     assert_eq!(lifecycle.poll(s(11)), Some(Action::Abort));
     assert_eq!(ended(&mut lifecycle, s(11)), (Reason::Asked, 3));
 }
@@ -230,7 +232,7 @@ fn tickets_that_were_never_given_out_do_nothing() {
         assert!(!lifecycle.handle_leave(Ticket::from_index(index), s(9)));
     }
     assert_eq!(lifecycle.load().waiting, 1);
-    assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(ticket)));
+    assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(ticket, Closing::Late)));
 }
 
 #[test]

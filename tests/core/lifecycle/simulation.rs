@@ -275,7 +275,7 @@ impl World {
             assert!(load.running <= self.limits.exchanges.get(), "over the limit");
             match self.lifecycle.poll(self.now) {
                 None => return false,
-                Some(Action::Close(ticket)) => self.close_overdue(ticket),
+                Some(Action::Close(ticket, _)) => self.close_overdue(ticket),
                 Some(Action::CheckPath) => {
                     if self.random.below(200) == 0 {
                         self.lifecycle.handle_path_lost();

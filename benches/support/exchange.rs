@@ -51,24 +51,19 @@ impl Bench {
     /// A server and a client that do `work`, each in a process of its own.
     pub(crate) fn pair(
         &self,
-        client: &Party,
-        (server, threads): (&Party, usize),
+        client: &'static Party,
+        (server, threads): (&'static Party, usize),
         place: Place,
         work: Work,
         value: Value,
-    ) -> Result<Sample<'static>, String> {
+    ) -> Result<Sample<'_>, String> {
         let (at_server, at_client) = place.cpus().ok_or(NEEDS_TWO)?;
-        let path = self.path();
-        let start = || {
+        let start = move || {
+            let path = self.path();
             let server = server.start(&path, threads, at_server)?;
-            Ok((server, client.join(&path, at_client)?))
+            Ok((client.join(&path, at_client)?, server))
         };
-        let (server, mut client) = start().map_err(|error: io::Error| error.to_string())?;
-        Ok(Box::new(move || {
-            // It serves as long as there are samples to take.
-            let _ = &server;
-            Ok(value(client.work(&work)?, &work))
-        }))
+        renewed(start, move |(client, _)| Ok(value(client.work(&work)?, &work)))
     }
 
     /// git's client and server.
@@ -80,18 +75,42 @@ impl Bench {
     ) -> Result<Sample<'_>, String> {
         let git = self.git()?;
         let (at_server, at_client) = place.cpus().ok_or(NEEDS_TWO)?;
-        let path = self.path();
-        let server = git.start(&path, at_server).map_err(|error| error.to_string())?;
+        let start = move || {
+            let path = self.path();
+            Ok((git.start(&path, at_server)?, path))
+        };
         let bytes = match work.load {
             Load::Request(bytes) => bytes,
             _ => 1,
         };
-        Ok(Box::new(move || {
-            let _ = &server;
-            let time = git.talk(&path, work.clients, work.count, bytes, at_client)?;
+        renewed(start, move |(_, path)| {
+            let time = git.talk(path, work.clients, work.count, bytes, at_client)?;
             Ok(value(time, &work))
-        }))
+        })
     }
+}
+
+/// Samples of processes that are started anew now and then: for all its life one may be lucky, or
+/// unlucky, with where its memory is.
+fn renewed<'b, P: 'b>(
+    start: impl Fn() -> io::Result<P> + 'b,
+    mut sample: impl FnMut(&mut P) -> io::Result<f64> + 'b,
+) -> Result<Sample<'b>, String> {
+    /// In samples.
+    const LIFE: usize = 5;
+
+    let mut processes = start().map_err(|error| error.to_string())?;
+    let mut taken = 0;
+    Ok(Box::new(move || {
+        if taken == LIFE {
+            processes = start()?;
+            // As in the first round, the first one warms up.
+            sample(&mut processes)?;
+            taken = 0;
+        }
+        taken += 1;
+        sample(&mut processes)
+    }))
 }
 
 pub(crate) const NEEDS_TWO: &str = "it needs two processors";

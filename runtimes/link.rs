@@ -3,6 +3,7 @@
 
 use core::any::Any;
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
@@ -469,20 +470,29 @@ fn is_allowed(stream: &Stream, allow: &Allow) -> io::Result<()> {
 /// those that do not would keep everybody else from being accepted. Clients look again for their
 /// answer before they sleep, which saves being woken; where others need the processor, offering
 /// it costs far more than that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
     /// How often it must be quick before it is trusted again.
     probation: AtomicU32,
+    /// The next probation: one disappointment may be chance, one after the other are not.
+    next: AtomicU32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::on_probation(0)
+    }
 }
 
 impl Pace {
     /// As long as it takes to wake another thread, some times over.
     const QUICK: Duration = Duration::from_micros(200);
-    const PROBATION: u32 = 64;
+    const PROBATION: RangeInclusive<u32> = 64..=8192;
 
     /// Trusted only after this many times.
     const fn on_probation(times: u32) -> Self {
-        Self { probation: AtomicU32::new(times) }
+        let next = AtomicU32::new(*Self::PROBATION.start());
+        Self { probation: AtomicU32::new(times), next }
     }
 
     pub(crate) fn is_quick(&self) -> bool {
@@ -493,8 +503,17 @@ impl Pace {
     pub(crate) fn note(&self, took: Duration) {
         // A note that another thread overwrites is no loss.
         match self.probation.load(Ordering::Relaxed) {
-            _ if took > Self::QUICK => self.probation.store(Self::PROBATION, Ordering::Relaxed),
-            0 => {}
+            _ if took > Self::QUICK => {
+                let next = self.next.load(Ordering::Relaxed);
+                self.probation.store(next, Ordering::Relaxed);
+                self.next.store((2 * next).min(*Self::PROBATION.end()), Ordering::Relaxed);
+            }
+            0 => {
+                let next = self.next.load(Ordering::Relaxed);
+                if next > *Self::PROBATION.start() {
+                    self.next.store(next - 1, Ordering::Relaxed);
+                }
+            }
             left => self.probation.store(left - 1, Ordering::Relaxed),
         }
     }
@@ -521,10 +540,12 @@ impl Eagerness {
 
     /// The looks of one more exchange.
     pub(crate) fn look(&self) -> Looking {
-        if self.pace.is_quick() {
+        let is_quick = self.pace.is_quick();
+        // It is, unless a look shows otherwise.
+        self.pace.note(Duration::ZERO);
+        if is_quick {
             return Looking { left: self.looks, pace: Some((self.pace.clone(), Instant::now())) };
         }
-        self.pace.note(Duration::ZERO);
         Looking::default()
     }
 }
@@ -558,7 +579,6 @@ impl Looking {
     }
 
     /// How many looks are left.
-    #[cfg(any(feature = "smol", feature = "tokio"))]
     pub(crate) fn left(&self) -> u8 {
         self.left
     }

@@ -420,16 +420,21 @@ impl Link {
             Awaiting::Answer => self.eagerness.look(),
             Awaiting::Room | Awaiting::Rest => Looking::default(),
         };
+        // Nothing of an answer is there yet, unless the server has been offered the processor.
+        let mut is_likely = what != Awaiting::Answer || looking.left() > 0;
         loop {
-            // The server has hardly begun: let it have the processor first.
-            looking.offer();
-            match momentum.carry(|| receive(&self.stream)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result.map_err(|error| self.exchange.receive_failed(error)),
+            if is_likely {
+                // The server has hardly begun: let it have the processor first.
+                looking.offer();
+                match momentum.carry(|| receive(&self.stream)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return result.map_err(|error| self.exchange.receive_failed(error)),
+                }
+                if looking.again() {
+                    continue;
+                }
             }
-            if looking.again() {
-                continue;
-            }
+            is_likely = true;
             let mut limit = self.exchange.limit(what);
             while !self
                 .stream

@@ -3,7 +3,6 @@
 
 use core::any::Any;
 use core::fmt;
-use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
@@ -476,23 +475,26 @@ pub(crate) struct Pace {
     probation: AtomicU32,
     /// The next probation: one disappointment may be chance, one after the other are not.
     next: AtomicU32,
+    longest: u32,
+    quick: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self::on_probation(0)
+        Self::new(Self::QUICK, 0, Self::PROBATION)
     }
 }
 
 impl Pace {
     /// As long as it takes to wake another thread, some times over.
     const QUICK: Duration = Duration::from_micros(200);
-    const PROBATION: RangeInclusive<u32> = 64..=8192;
+    const PROBATION: u32 = 64;
 
-    /// Trusted only after this many times.
-    const fn on_probation(times: u32) -> Self {
-        let next = AtomicU32::new(*Self::PROBATION.start());
-        Self { probation: AtomicU32::new(times), next }
+    /// Trusted only after so many times. Each probation is twice as long as the one before, but
+    /// not over `longest`.
+    const fn new(quick: Duration, first: u32, longest: u32) -> Self {
+        let next = AtomicU32::new(Self::PROBATION);
+        Self { probation: AtomicU32::new(first), next, longest, quick }
     }
 
     pub(crate) fn is_quick(&self) -> bool {
@@ -503,14 +505,14 @@ impl Pace {
     pub(crate) fn note(&self, took: Duration) {
         // A note that another thread overwrites is no loss.
         match self.probation.load(Ordering::Relaxed) {
-            _ if took > Self::QUICK => {
+            _ if took > self.quick => {
                 let next = self.next.load(Ordering::Relaxed);
                 self.probation.store(next, Ordering::Relaxed);
-                self.next.store((2 * next).min(*Self::PROBATION.end()), Ordering::Relaxed);
+                self.next.store((2 * next).min(self.longest), Ordering::Relaxed);
             }
             0 => {
                 let next = self.next.load(Ordering::Relaxed);
-                if next > *Self::PROBATION.start() {
+                if next > Self::PROBATION {
                     self.next.store(next - 1, Ordering::Relaxed);
                 }
             }
@@ -529,13 +531,18 @@ pub(crate) struct Eagerness {
 impl Eagerness {
     /// Until a server on another processor can have been woken and have answered.
     const LOOKS: u8 = 24;
+    /// A server at work on another processor, or on this one with nobody else on it, has answered
+    /// by then.
+    const QUICK: Duration = Duration::from_micros(50);
+    /// As many exchanges before it is tried again, where it is always in vain.
+    const LONGEST: u32 = 8192;
 
     pub(crate) fn new() -> Self {
         // With one processor, one look lets the server have it.
         let looks = if endpoint::has_more_processors() { Self::LOOKS } else { 1 };
         // The first exchange may be the only one, and nothing is known yet of how busy the
         // processors are.
-        Self { looks, pace: Arc::new(Pace::on_probation(1)) }
+        Self { looks, pace: Arc::new(Pace::new(Self::QUICK, 1, Self::LONGEST)) }
     }
 
     /// The looks of one more exchange.
@@ -570,7 +577,7 @@ impl Looking {
         self.left = self.left.saturating_sub(1);
         if let Some((pace, since)) = &self.pace {
             let took = since.elapsed();
-            if took > Pace::QUICK {
+            if took > Eagerness::QUICK {
                 pace.note(took);
                 *self = Self::default();
             }
@@ -644,7 +651,7 @@ impl Momentum {
 
     /// Offers the processor, unless others need it for so long that being woken is better.
     fn offer() -> bool {
-        static PACE: Pace = Pace::on_probation(0);
+        static PACE: Pace = Pace::new(Pace::QUICK, 0, Pace::PROBATION);
 
         if !PACE.is_quick() {
             PACE.note(Duration::ZERO);

@@ -92,7 +92,7 @@ impl Bench {
 
 /// Samples of processes that are started anew now and then: for all its life one may be lucky, or
 /// unlucky, with where its memory is.
-fn renewed<'b, P: 'b>(
+pub(crate) fn renewed<'b, P: 'b>(
     start: impl Fn() -> io::Result<P> + 'b,
     mut sample: impl FnMut(&mut P) -> io::Result<f64> + 'b,
 ) -> Result<Sample<'b>, String> {

@@ -1,13 +1,15 @@
 //! Connections that say nothing.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 
 use super::OURS;
 use crate::observe::memory;
 use crate::parties::{EVENT_LOOP, INTERPROCESS, INTERPROCESS_TOKIO};
 use crate::support::child::Child;
 use crate::support::cpus::Place;
-use crate::support::exchange::{Bench, micros};
+use crate::support::exchange::{Bench, micros, renewed};
 use crate::support::figures::Better;
 use crate::support::floor::PACKETS;
 use crate::support::load::{Load, Work};
@@ -46,19 +48,19 @@ pub(super) fn rows(bench: &Bench) -> Vec<Row> {
     used.add(INTERPROCESS.name, Err(INTERPROCESS_WAITS.into()));
     let ours = OURS.map(|(_, party)| party);
     for party in ours.into_iter().chain([&EVENT_LOOP, &INTERPROCESS_TOKIO]) {
-        let mut add = |name: &str, count| match serve(bench, party, count) {
-            Ok(Served { _server, _silent, mut client, memory }) => {
-                let sample = move || {
-                    let _ = (&_server, &_silent);
-                    Ok(micros(client.work(&work)?, &work))
-                };
-                latency.add(name, Ok(Box::new(sample)));
-                Ok(memory)
-            }
-            Err(error) => {
-                latency.add(name, Err(error.to_string()));
-                Err(error.to_string())
-            }
+        let mut add = |name: &str, count| {
+            let memory = Rc::new(Cell::new(f64::NAN));
+            let noted = memory.clone();
+            let start = move || {
+                let served = serve(bench, party, count)?;
+                noted.set(served.memory);
+                Ok(served)
+            };
+            let sample =
+                renewed(start, move |served| Ok(micros(served.client.work(&work)?, &work)));
+            let bytes = sample.as_ref().map(|_| memory.get()).map_err(Clone::clone);
+            latency.add(name, sample);
+            bytes
         };
         let beside = format!("{} beside idle ones", party.name);
         // The one without them is only for comparison.

@@ -1,10 +1,14 @@
 //! What one exchange takes, and what it costs the server.
 
+use std::io;
+use std::path::Path;
+
 use crate::observe::cpu_time;
 use crate::parties::{EVENT_LOOP, INTERPROCESS, INTERPROCESS_TOKIO, SMOL, TOKIO};
 use crate::support::blocking::BLOCKING;
+use crate::support::child::Child;
 use crate::support::cpus::Place;
-use crate::support::exchange::{Bench, Contender, micros, sequential};
+use crate::support::exchange::{Bench, Contender, micros, renewed, sequential};
 use crate::support::floor::PACKETS;
 use crate::support::load::{Load, Work};
 use crate::support::party::Party;
@@ -56,15 +60,18 @@ pub(super) fn under_git(bench: &Bench) -> Row {
     plan.measure(bench.pace)
 }
 
-fn under_git_sample<'b>(bench: &'b Bench, party: &Party, work: Work) -> Result<Sample<'b>, String> {
+fn under_git_sample<'b>(
+    bench: &'b Bench,
+    party: &'static Party,
+    work: Work,
+) -> Result<Sample<'b>, String> {
     let git = bench.git()?;
     let (at_server, at_client) = Place::Same.cpus().ok_or("no processor")?;
-    let path = bench.path();
-    let server = party.start(&path, 1, at_server).map_err(|error| error.to_string())?;
-    Ok(Box::new(move || {
-        let _ = &server;
-        Ok(micros(git.talk(&path, 1, work.count, 1, at_client)?, &work))
-    }))
+    let start = move || {
+        let path = bench.path();
+        Ok((party.start(&path, 1, at_server)?, path))
+    };
+    renewed(start, move |(_, path)| Ok(micros(git.talk(path, 1, work.count, 1, at_client)?, &work)))
 }
 
 /// What an exchange costs both sides together. On one processor that is all of its latency, and
@@ -88,19 +95,21 @@ pub(super) fn both_cpu(bench: &Bench) -> Row {
 
 fn both_cpu_sample<'b>(
     bench: &'b Bench,
-    client: &Party,
-    server: &Party,
+    client: &'static Party,
+    server: &'static Party,
 ) -> Result<Sample<'b>, String> {
     let work = Work::of_one(Load::Small, 400);
     let (at_server, at_client) = Place::Same.cpus().ok_or("no processor")?;
-    let path = bench.path();
-    let server = server.start(&path, 1, at_server).map_err(|error| error.to_string())?;
-    let mut client = client.join(&path, at_client).map_err(|error| error.to_string())?;
-    Ok(Box::new(move || {
-        let before = cpu_time(&server)? + cpu_time(&client.0)?;
+    let start = move || {
+        let path = bench.path();
+        let server = server.start(&path, 1, at_server)?;
+        Ok((client.join(&path, at_client)?, server))
+    };
+    renewed(start, move |(client, server)| {
+        let before = cpu_time(server)? + cpu_time(&client.0)?;
         client.work(&work)?;
-        Ok(micros(cpu_time(&server)? + cpu_time(&client.0)? - before, &work))
-    }))
+        Ok(micros(cpu_time(server)? + cpu_time(&client.0)? - before, &work))
+    })
 }
 
 /// What an exchange costs the server, whoever the client is: the raw floor's, here.
@@ -118,19 +127,28 @@ pub(super) fn server_cpu(bench: &Bench) -> Row {
 }
 
 /// The server of `party`, or git's.
-fn server_cpu_sample<'b>(bench: &'b Bench, party: Option<&Party>) -> Result<Sample<'b>, String> {
+#[allow(clippy::type_complexity)]
+fn server_cpu_sample<'b>(
+    bench: &'b Bench,
+    party: Option<&'static Party>,
+) -> Result<Sample<'b>, String> {
     let work = Work::of_one(Load::Small, 400);
     let (at_server, at_client) = Place::Same.cpus().ok_or("no processor")?;
-    let path = bench.path();
-    let server = match party {
-        Some(party) => party.start(&path, 1, at_server),
-        None => bench.git()?.start(&path, at_server),
+    let serve: Box<dyn Fn(&Path) -> io::Result<Child> + 'b> = match party {
+        Some(party) => Box::new(move |path| party.start(path, 1, at_server)),
+        None => {
+            let git = bench.git()?;
+            Box::new(move |path| git.start(path, at_server))
+        }
     };
-    let server = server.map_err(|error| error.to_string())?;
-    let mut client = PACKETS.join(&path, at_client).map_err(|error| error.to_string())?;
-    Ok(Box::new(move || {
-        let before = cpu_time(&server)?;
+    let start = move || {
+        let path = bench.path();
+        let server = serve(&path)?;
+        Ok((PACKETS.join(&path, at_client)?, server))
+    };
+    renewed(start, move |(client, server)| {
+        let before = cpu_time(server)?;
         client.work(&work)?;
-        Ok(micros(cpu_time(&server)? - before, &work))
-    }))
+        Ok(micros(cpu_time(server)? - before, &work))
+    })
 }

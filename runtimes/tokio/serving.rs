@@ -70,7 +70,7 @@ impl End {
 
 /// What the tasks of a server share. It is gone when the last of them is.
 pub(super) struct Shared {
-    listener: AsyncFd<Listener>,
+    listener: Arc<Listener>,
     options: ServerOptions,
     serving: Arc<Serving>,
     streaming: bool,
@@ -176,6 +176,8 @@ impl Shared {
         handler: Box<dyn Handler<Output = BoxFuture>>,
     ) -> io::Result<(Weak<Self>, watch::Receiver<Option<End>>)> {
         listener.set_nonblocking(true)?;
+        let listener = Arc::new(listener);
+        let watched = system::watch(listener.clone(), Interest::READABLE)?;
         let serving = Serving {
             path: listener.path().clone(),
             send: options.send,
@@ -183,7 +185,7 @@ impl Shared {
         };
         let (end, ended) = watch::channel(None);
         let shared = Arc::new(Self {
-            listener: system::watch(listener, Interest::READABLE)?,
+            listener,
             serving: Arc::new(serving),
             streaming,
             handler,
@@ -197,7 +199,7 @@ impl Shared {
             end,
         });
         let weak = Arc::downgrade(&shared);
-        ::tokio::spawn(shared.clone().accept());
+        ::tokio::spawn(shared.clone().accept(watched));
         ::tokio::spawn(shared.keep());
         Ok((weak, ended))
     }
@@ -227,37 +229,68 @@ impl Shared {
 
 /// Accepting.
 impl Shared {
-    async fn accept(self: Arc<Self>) {
+    /// So many in a row are a crowd.
+    const CROWD: usize = 4;
+
+    async fn accept(self: Arc<Self>, watched: AsyncFd<Arc<Listener>>) {
         let mut round = Round::default();
+        let mut watched = Some(watched);
         loop {
+            let listener = match watched.take() {
+                Some(listener) => Ok(listener),
+                None => system::watch(self.listener.clone(), Interest::READABLE),
+            };
+            let listener = match listener {
+                Ok(listener) => listener,
+                Err(error) => return self.fail(error),
+            };
             // Ready at once if it has not been cleared since.
-            let mut ready = match self.listener.readable().await {
+            let mut ready = match listener.readable().await {
                 Ok(ready) => ready,
                 Err(error) => return self.fail(error),
             };
-            loop {
-                let Some(alone) = self.wait_for_place().await else { return };
-                match ready.get_inner().accept() {
-                    Accepted::Stream(stream) => self.welcome(stream, alone),
-                    Accepted::Nothing if !self.is_shut.load(Ordering::SeqCst) => {}
-                    Accepted::Shortage => self.relieve().await,
-                    // What was queued has been accepted, and no more can be.
-                    Accepted::Nothing | Accepted::Stopped => {
-                        return self.backlog_is_drained(&mut self.lock());
-                    }
-                    Accepted::Failed(error) => return self.fail(error),
-                }
-                match round.next(alone, || system::is_readable(&self.listener)) {
-                    Turn::Accept => {}
-                    Turn::GiveWay => ::tokio::task::yield_now().await,
-                    Turn::Wait => {
-                        // An event that came since `ready` is not cleared by this.
-                        ready.clear_ready();
-                        break;
-                    }
-                }
+            let Some(accepted) = self.accept_until(&mut round, Self::CROWD).await else { return };
+            if accepted < Self::CROWD {
+                // An event that came since `ready` is not cleared by this.
+                ready.clear_ready();
+                watched = Some(listener);
+                continue;
+            }
+            // As long as there is no need to wait, the runtime need not be woken by each newcomer.
+            drop(ready);
+            drop(listener);
+            if self.accept_until(&mut round, usize::MAX).await.is_none() {
+                return;
             }
         }
+    }
+
+    /// Accepts until there is nobody left, or `most` times: tells how often. `None`: no more can
+    /// be accepted.
+    async fn accept_until(self: &Arc<Self>, round: &mut Round, most: usize) -> Option<usize> {
+        for accepted in 0..most {
+            let alone = self.wait_for_place().await?;
+            match self.listener.accept() {
+                Accepted::Stream(stream) => self.welcome(stream, alone),
+                Accepted::Nothing if !self.is_shut.load(Ordering::SeqCst) => {}
+                Accepted::Shortage => self.relieve().await,
+                // What was queued has been accepted, and no more can be.
+                Accepted::Nothing | Accepted::Stopped => {
+                    self.backlog_is_drained(&mut self.lock());
+                    return None;
+                }
+                Accepted::Failed(error) => {
+                    self.fail(error);
+                    return None;
+                }
+            }
+            match round.next(alone, || system::is_readable(&*self.listener)) {
+                Turn::Accept => {}
+                Turn::GiveWay => ::tokio::task::yield_now().await,
+                Turn::Wait => return Some(accepted),
+            }
+        }
+        Some(most)
     }
 
     /// Waits until accepting is allowed; `None` when the server has ended. Tells whether nothing
@@ -311,7 +344,7 @@ impl Shared {
     /// A client has connected.
     fn welcome(self: &Arc<Self>, stream: Stream, alone: bool) {
         let mut arriving = Arriving::new(&self.options, self.streaming);
-        let nobody_else = || alone && !system::is_readable(&self.listener);
+        let nobody_else = || alone && !system::is_readable(&*self.listener);
         match arriving.greet(&stream, &self.serving, nobody_else) {
             Progress::Ready => {
                 self.begin(Ready { arriving, stream }, self.pace.is_quick());
@@ -653,7 +686,7 @@ impl Shared {
             match action {
                 Action::Close(ticket, closing) => self.let_go(self.lock(), ticket, closing),
                 Action::CheckPath => {
-                    if !self.listener.get_ref().is_in_place() {
+                    if !self.listener.is_in_place() {
                         self.lock().lifecycle.handle_path_lost();
                     }
                 }
@@ -661,10 +694,10 @@ impl Shared {
                     trace::stopping(&self.serving.path, reason);
                     // It may have to wait for another server that starts or ends.
                     let shared = self.clone();
-                    let unpublish = move || shared.listener.get_ref().unpublish();
+                    let unpublish = move || shared.listener.unpublish();
                     // If the runtime ends meanwhile, the listener's drop does it.
                     let _ = ::tokio::task::spawn_blocking(unpublish).await;
-                    self.listener.get_ref().shut_down();
+                    self.listener.shut_down();
                     self.is_shut.store(true, Ordering::SeqCst);
                 }
                 Action::Abort => self.abort(),

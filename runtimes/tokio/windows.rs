@@ -36,8 +36,8 @@ pub(super) fn watch<T: Source>(source: T, _: Interest) -> io::Result<AsyncFd<T>>
 }
 
 /// Whether something can be received, or accepted.
-pub(super) fn is_readable<T: Source>(source: &AsyncFd<T>) -> bool {
-    source.0.is_readable()
+pub(super) fn is_readable(source: &impl Source) -> bool {
+    source.is_readable()
 }
 
 impl<T: Source> AsyncFd<T> {
@@ -75,10 +75,6 @@ impl<T: Source> AsyncFd<T> {
 }
 
 impl<T> Ready<'_, T> {
-    pub(super) fn get_inner(&self) -> &T {
-        &self.0.0
-    }
-
     /// Nothing has to be cleared: each wait looks anew.
     pub(super) fn clear_ready(&mut self) {}
 

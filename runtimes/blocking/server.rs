@@ -7,7 +7,6 @@
 //! which is started only then. The keeper also does what time alone brings about.
 
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -137,7 +136,6 @@ impl Server {
             job_ready: Condvar::new(),
             reading_allowed: Condvar::new(),
             ended: Condvar::new(),
-            at_work: AtomicUsize::new(0),
         });
         shared.spawn("simple-ipc keeper", Shared::keep).map_err(failed)?;
         // From here on dropping `running` ends those that were started.
@@ -494,8 +492,6 @@ struct Shared {
     reading_allowed: Condvar,
     /// The server has ended, or one of its last threads has.
     ended: Condvar,
-    /// Threads that have a connection in hand.
-    at_work: AtomicUsize,
 }
 
 /// A request whose exchange can begin.
@@ -687,16 +683,14 @@ impl Shared {
 
     /// A client has connected.
     fn welcome(self: &Arc<Self>, stream: Stream) {
-        // Offering the processor pays only while no other client needs it.
-        let alone = self.at_work.fetch_add(1, Ordering::Relaxed) == 0;
         let mut arriving = Arriving::new(&self.options, self.streaming);
-        match arriving.greet(&stream, &self.serving, || alone) {
+        // Whoever else needs the processor has another worker.
+        match arriving.greet(&stream, &self.serving, || true) {
             Progress::Ready => self.begin(Ready { arriving, stream }),
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
         }
-        self.at_work.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Leaves a connection to the keeper.

@@ -577,7 +577,7 @@ impl Looking {
         self.left = self.left.saturating_sub(1);
         if let Some((pace, since)) = &self.pace {
             let took = since.elapsed();
-            if took > Eagerness::QUICK {
+            if took > pace.quick {
                 pace.note(took);
                 *self = Self::default();
             }
@@ -710,4 +710,47 @@ pub(crate) fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> E
         (None, None) => "a panic without a message",
     };
     handler_failed(serving, format!("the handler panicked: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any look takes.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// Disappoints `pace`, and tells how long its probation is then.
+    fn probation(pace: &Pace) -> u32 {
+        pace.note(LONG);
+        let mut times = 0;
+        while !pace.is_quick() {
+            pace.note(Duration::ZERO);
+            times += 1;
+        }
+        times
+    }
+
+    #[test]
+    fn who_disappoints_again_and_again_is_trusted_ever_more_seldom() {
+        let pace = Pace::new(Pace::QUICK, 0, 256);
+        assert!(pace.is_quick());
+        assert_eq!([(); 4].map(|()| probation(&pace)), [64, 128, 256, 256]);
+        // As often as it is quick, the next probation is shorter.
+        (0..100).for_each(|_| pace.note(Pace::QUICK));
+        assert_eq!([(); 2].map(|()| probation(&pace)), [156, 256]);
+        (0..1000).for_each(|_| pace.note(Duration::ZERO));
+        assert_eq!(probation(&pace), 64);
+    }
+
+    #[test]
+    fn a_client_does_not_look_where_that_is_in_vain() {
+        let eagerness = Eagerness { looks: 3, pace: Arc::new(Pace::new(LONG, 1, 64)) };
+        assert_eq!(eagerness.look().left(), 0, "the first may be the only one");
+        let mut looking = eagerness.look();
+        assert_eq!(looking.left(), 3);
+        assert!(looking.again() && looking.again() && !looking.again());
+        eagerness.pace.note(2 * LONG);
+        assert!((0..64).all(|_| eagerness.look().left() == 0));
+        assert_eq!(eagerness.look().left(), 3);
+    }
 }

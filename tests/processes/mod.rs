@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -155,7 +156,17 @@ pub fn run(command: &mut Command) -> Outcome {
     let folder = Folder::new();
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.0.join(name));
     command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
-    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut spawned = command.spawn();
+    for _ in 0..10 {
+        // Wine fails so to create a process now and then, when many are created at once.
+        let is_wines = |error: &io::Error| cfg!(windows) && error.raw_os_error() == Some(1359);
+        if !spawned.as_ref().is_err_and(is_wines) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        spawned = command.spawn();
+    }
+    let child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut process = Process(child);
     let since = Instant::now();
     let status = loop {

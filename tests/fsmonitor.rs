@@ -1,280 +1,279 @@
-//! Real `git status`, answered by `examples/fsmonitor`: after each of hundreds of random changes it
-//! must say what it says without the monitor.
+//! `examples/fsmonitor`: every change is reported, whatever happens, and real `git status` says with
+//! it what it says without.
 //!
-//! It needs a git with `fsmonitor--daemon` support: the one that `GIT_TEST_GIT` names, or the one on
-//! PATH. `FSMONITOR_STEPS` sets the number of changes, `FSMONITOR_SEED` which ones.
+//! The test with git needs one with `fsmonitor--daemon` support: the one that `GIT_TEST_GIT` names,
+//! or the one on PATH. `FSMONITOR_STEPS` sets the number of random steps, `FSMONITOR_SEED` which
+//! ones.
 #![cfg(all(any(unix, windows), feature = "blocking"))]
 
-use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::{env, fs};
+mod processes;
+
+#[path = "fsmonitor/git.rs"]
+mod git;
+#[path = "fsmonitor/monitor.rs"]
+mod monitor;
+#[path = "core/random.rs"]
+mod random;
+#[path = "fsmonitor/tree.rs"]
+mod tree;
+mod wine;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use monitor::{Answer, Monitor};
+use processes::{example, run};
+use tree::Tree;
+
+/// Why no change is seen there; so each answer is everything, after a while.
+const BLIND: &str = "it does not tell of what happens in folders that were there before the watch";
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
+}
+
+fn steps() -> u64 {
+    number("FSMONITOR_STEPS", 200)
+}
+
+fn seed() -> u64 {
+    number("FSMONITOR_SEED", 1)
+}
+
+#[test]
+fn every_change_is_reported() {
+    if wine::skips("every_change_is_reported", BLIND) {
+        return;
+    }
+    let mut tree = Tree::new(seed());
+    let monitor = Monitor::start(&tree.root);
+    let mut token = monitor.ask(b"builtin:fake").token;
+    for step in 0..steps() {
+        let before = tree.snapshot();
+        let changes = tree.some_changes();
+        let answer = monitor.ask(&token);
+        let what = format!("step {step} of seed {}: {changes:?}: {answer:?}", seed());
+        assert!(!answer.is_everything(), "nothing was lost in {what}");
+        for path in before.changed(&tree.snapshot()) {
+            assert!(answer.covers(path), "{} is missing in {what}", String::from_utf8_lossy(path));
+        }
+        // The system may tell some of it once more, and later.
+        let nothing_new = monitor.ask(&answer.token);
+        for path in &nothing_new.paths {
+            assert!(answer.covers(path), "{} is new after {what}", String::from_utf8_lossy(path));
+        }
+        token = nothing_new.token;
+    }
+}
+
+#[test]
+fn each_of_several_clients_learns_every_change() {
+    const CLIENTS: u64 = 8;
+
+    if wine::skips("each_of_several_clients_learns_every_change", BLIND) {
+        return;
+    }
+    let mut tree = Tree::new(seed());
+    let monitor = Monitor::start(&tree.root);
+    let before = tree.snapshot();
+    let first = monitor.ask(b"builtin:fake");
+    let learnt = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut learnt = vec![monitor.ask(&first.token)];
+                    for _ in 0..steps() / CLIENTS {
+                        learnt.push(monitor.ask(&learnt.last().unwrap().token));
+                    }
+                    learnt
+                })
+            })
+            .collect();
+        for _ in 0..steps() / 4 {
+            tree.some_changes();
+        }
+        clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    let after = tree.snapshot();
+    for mut learnt in learnt {
+        learnt.push(monitor.ask(&learnt.last().unwrap().token));
+        for path in before.changed(&after) {
+            let is_covered = learnt.iter().any(|answer| answer.covers(path));
+            assert!(is_covered, "{} is missing in {learnt:?}", String::from_utf8_lossy(path));
+        }
+    }
+}
+
+#[test]
+fn to_a_token_that_is_not_its_own_the_answer_is_everything() {
+    let tree = Tree::new(seed());
+    let monitor = Monitor::start(&tree.root);
+    let Answer { token, .. } = monitor.ask(b"");
+    let text = String::from_utf8(token.clone()).unwrap();
+    let (own, count) = text.rsplit_once(':').unwrap();
+    let count: u64 = count.parse().unwrap();
+    let ahead = format!("{own}:{}", count + 100);
+    let long = format!("{own}:{}", "9".repeat(100_000));
+    for foreign in [
+        &b""[..],
+        b"builtin:fake",
+        b"builtin:0:0",
+        b"builtin::",
+        b"1234567890",
+        b"\0\xff\n",
+        own.as_bytes(),
+        ahead.as_bytes(),
+        long.as_bytes(),
+    ] {
+        let answer = monitor.ask(foreign);
+        assert!(answer.is_everything(), "{:?}: {answer:?}", String::from_utf8_lossy(foreign));
+    }
+    if !*wine::IS_WINE {
+        assert!(monitor.ask(&token).paths.is_empty());
+    }
+}
+
+#[test]
+fn a_flush_voids_every_token_and_quit_ends_it() {
+    let tree = Tree::new(seed());
+    let mut monitor = Monitor::start(&tree.root);
+    let before = monitor.ask(b"").token;
+    let after = monitor.ask(b"flush");
+    assert!(after.is_everything());
+    assert!(monitor.ask(&before).is_everything());
+    if !*wine::IS_WINE {
+        assert!(monitor.ask(&after.token).paths.is_empty());
+    }
+    // git's own `fsmonitor--daemon stop` sends it.
+    assert_eq!(monitor.call(b"quit"), b"");
+    assert!(monitor.end().success());
+    assert_eq!(monitor.state(), simple_ipc::endpoint::State::NotFound);
+}
+
+#[test]
+fn a_second_monitor_is_refused_and_the_first_goes_on() {
+    let tree = Tree::new(seed());
+    let monitor = Monitor::start(&tree.root);
+    let second = run(Command::new(example("fsmonitor")).arg(&tree.root).stdin(Stdio::null()));
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(second.stderr.contains("live server"), "{second:?}");
+    assert!(monitor.ask(b"").is_everything());
+}
+
+#[test]
+fn what_is_no_work_tree_is_refused() {
+    let folder = processes::Folder::new();
+    for (git, why) in [(None, "is no work tree"), (Some("elsewhere"), "no gitdir")] {
+        if let Some(text) = git {
+            fs::write(folder.0.join(".git"), text).unwrap();
+        }
+        let refused = run(Command::new(example("fsmonitor")).arg(&folder.0).stdin(Stdio::null()));
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_work_tree_whose_git_folder_is_elsewhere() {
+    if wine::skips("a_work_tree_whose_git_folder_is_elsewhere", BLIND) {
+        return;
+    }
+    let tree = Tree::with_git_folder(seed(), Path::new("../elsewhere"));
+    let monitor = Monitor::start_at(&tree.root, &tree.root.join("../elsewhere"));
+    let token = monitor.ask(b"").token;
+    fs::write(tree.root.join("a/1"), "changed").unwrap();
+    let answer = monitor.ask(&token);
+    assert!(answer.covers(b"a/1") && !answer.is_everything(), "{answer:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_tree_that_is_removed_ends_it() {
+    let tree = Tree::new(seed());
+    let mut monitor = Monitor::start(&tree.root);
+    fs::remove_dir_all(&tree.root).unwrap();
+    assert!(monitor.end().success());
+}
+
+/// The monitor is stopped while more happens than the system's queue holds.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_has_dropped_is_everything() {
+    let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let queue: usize = queue.trim().parse().unwrap();
+    if queue > 1 << 16 {
+        eprintln!("skipped: {queue} events are too many to make");
+        return;
+    }
+    let tree = Tree::new(seed());
+    let monitor = Monitor::start(&tree.root);
+    let token = monitor.ask(b"").token;
+
+    monitor.while_stopped(|| {
+        for n in 0..queue {
+            // More than one event each, in a folder that is watched.
+            fs::write(tree.root.join("a/1"), n.to_string()).unwrap();
+        }
+        // Of this it cannot have been told: a folder gets another name, and something changes.
+        fs::rename(tree.root.join("d"), tree.root.join("renamed")).unwrap();
+        fs::write(tree.root.join("renamed/1"), "changed").unwrap();
+    });
+    let answer = monitor.ask(&token);
+    assert!(answer.is_everything(), "{answer:?}");
+
+    // From then on all is seen again, under the names that hold now.
+    let answer = monitor.ask_until(|answer| !answer.is_everything());
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let answer = monitor.ask(&answer.token);
+    fs::write(tree.root.join("d/new"), "new").unwrap();
+    fs::write(tree.root.join("renamed/2"), "changed").unwrap();
+    let answer = monitor.ask(&answer.token);
+    assert!(answer.covers(b"d/new") && answer.covers(b"renamed/2"), "{answer:?}");
+    assert!(!answer.is_everything(), "{answer:?}");
+}
 
 #[test]
 fn status_is_the_same_with_and_without() {
-    let git = env::var_os("GIT_TEST_GIT").unwrap_or_else(|| "git".into());
-    if !supports_monitors(&git) {
-        eprintln!("skipped: {git:?} has no fsmonitor--daemon support; name one in GIT_TEST_GIT");
-        return;
-    }
-    let steps = env::var("FSMONITOR_STEPS").map_or(200, |steps| steps.parse().unwrap());
-    let seed = env::var("FSMONITOR_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut tree = Tree::new(git, seed);
-    let _monitor = Monitor::start(&tree.root);
+    let Some(git) = git::with_monitors() else { return };
+    let mut repository = git::Repository::new(git, seed());
+    let _monitor = Monitor::start(repository.root());
 
     // git asks, and looks at what it is told.
-    tree.status_with_monitor();
-    fs::write(tree.root.join("a/1"), "changed").unwrap();
-    let trace = tree.folder.join("trace");
-    tree.git(
-        &["-c", "core.fsmonitor=true", "status"],
-        &[("GIT_TRACE_FSMONITOR", trace.as_os_str())],
-    );
-    let trace = fs::read_to_string(&trace).unwrap();
-    assert!(
-        trace.contains("fsmonitor_refresh_callback 'a/1'"),
-        "the monitor was not asked: {trace}"
-    );
+    repository.status_with_monitor();
+    fs::write(repository.root().join("a/1"), "changed").unwrap();
+    let trace = repository.trace_of_status();
+    assert!(trace.contains("fsmonitor_refresh_callback 'a/1'"), "it was not asked: {trace}");
 
     let mut in_use = 0;
-    for step in 0..steps {
-        let change = tree.change();
-        let with = tree.status_with_monitor();
-        let without = tree.status_without_monitor();
-        assert_eq!(with, without, "step {step} of seed {seed}: {change}");
-        in_use += usize::from(!with.is_empty());
+    for step in 0..steps() {
+        let changes = repository.some_changes();
+        let with = repository.status_with_monitor();
+        let without = repository.status_without_monitor();
+        assert_eq!(with, without, "step {step} of seed {}: {changes:?}", seed());
+        in_use += u64::from(!with.is_empty());
     }
-    assert!(in_use * 2 > steps, "most steps should leave something to report: {in_use}");
+    assert!(in_use * 2 > steps(), "most steps should leave something to report: {in_use}");
 }
 
-fn supports_monitors(git: &OsString) -> bool {
-    Command::new(git)
-        .args(["version", "--build-options"])
-        .output()
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("fsmonitor--daemon"))
-}
-
-/// The monitor, as a process. It ends with the test.
-struct Monitor(Child);
-
-impl Monitor {
-    fn start(root: &Path) -> Self {
-        // target/<profile>/deps/fsmonitor-<hash>, and the example beside `deps`.
-        let mut program: PathBuf = env::current_exe().unwrap();
-        program.pop();
-        program.pop();
-        program.push("examples");
-        program.push(format!("fsmonitor{}", env::consts::EXE_SUFFIX));
-        let mut child =
-            Command::new(&program).arg(root).stdout(Stdio::piped()).spawn().unwrap_or_else(
-                |error| panic!("{}: {error}; build the examples", program.display()),
-            );
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("watching"), "{line}");
-        Self(child)
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A work tree, and a generator of changes in it.
-struct Tree {
-    git: OsString,
-    folder: PathBuf,
-    root: PathBuf,
-    random: u64,
-    made: u32,
-}
-
-impl Tree {
-    fn new(git: OsString, seed: u64) -> Self {
-        let folder = env::temp_dir().join(format!("simple-ipc-fsmonitor-{}", std::process::id()));
-        let root = folder.join("work tree");
-        fs::create_dir_all(&root).unwrap();
-        let tree = Self { git, folder, root, random: seed | 1, made: 0 };
-        tree.git(&["init", "-q", "-b", "main"], &[]);
-        for folder in ["a", "a/b", "a/b/c", "d", "d e"] {
-            fs::create_dir_all(tree.root.join(folder)).unwrap();
-            for file in ["1", "2", "3"] {
-                fs::write(tree.root.join(folder).join(file), format!("{folder}/{file}\n")).unwrap();
-            }
+#[test]
+fn status_of_several_at_once_is_the_same() {
+    let Some(git) = git::with_monitors() else { return };
+    let mut repository = git::Repository::new(git, seed() + 1);
+    let _monitor = Monitor::start(repository.root());
+    repository.status_with_monitor();
+    for step in 0..steps() / 10 {
+        let changes = repository.some_changes();
+        let with = thread::scope(|scope| {
+            let all: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| repository.status_with_monitor())).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        let without = repository.status_without_monitor();
+        for with in with {
+            assert_eq!(with, without, "step {step} of seed {}: {changes:?}", seed() + 1);
         }
-        tree.git(&["add", "-A"], &[]);
-        tree.git(&["commit", "-qm", "first"], &[]);
-        tree.git(&["branch", "other"], &[]);
-        tree
-    }
-
-    fn git(&self, arguments: &[&str], environment: &[(&str, &std::ffi::OsStr)]) -> String {
-        let output = Command::new(&self.git)
-            .current_dir(&self.root)
-            .args(["-c", "user.name=test", "-c", "user.email=test@example.org"])
-            .args(["-c", "core.fsmonitor=false", "-c", "advice.detachedHead=false"])
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "git {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    const STATUS: [&'static str; 4] = ["status", "--porcelain=v2", "--untracked-files=all", "-z"];
-
-    fn status_with_monitor(&self) -> String {
-        let mut arguments = vec!["-c", "core.fsmonitor=true", "-c", "core.untrackedCache=true"];
-        arguments.extend(Self::STATUS);
-        self.git(&arguments, &[])
-    }
-
-    /// With an index of its own, so that what git remembers of the monitor stays.
-    fn status_without_monitor(&self) -> String {
-        let index = self.folder.join("index");
-        fs::copy(self.root.join(".git/index"), &index).unwrap();
-        let mut arguments = vec!["--no-optional-locks", "-c", "core.untrackedCache=false"];
-        arguments.extend(Self::STATUS);
-        self.git(&arguments, &[("GIT_INDEX_FILE", index.as_os_str())])
-    }
-
-    /// A number below `limit` (xorshift64).
-    fn below(&mut self, limit: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 33) as usize % limit
-    }
-
-    /// All files, or all folders, of the work tree, relative to it.
-    fn list(&self, folders: bool) -> Vec<PathBuf> {
-        fn walk(root: &Path, folder: &Path, folders: bool, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(folder).unwrap().flatten() {
-                let (path, is) = (entry.path(), entry.file_type().unwrap());
-                if entry.file_name() == ".git" {
-                    continue;
-                }
-                if is.is_dir() == folders {
-                    found.push(path.strip_prefix(root).unwrap().into());
-                }
-                if is.is_dir() {
-                    walk(root, &path, folders, found);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.root, &self.root, folders, &mut found);
-        found.sort();
-        found
-    }
-
-    fn pick(&mut self, folders: bool) -> Option<PathBuf> {
-        let mut found = self.list(folders);
-        let nth = self.below(found.len().max(1));
-        (nth < found.len()).then(|| self.root.join(found.swap_remove(nth)))
-    }
-
-    fn fresh_name(&mut self) -> String {
-        self.made += 1;
-        format!("new {}", self.made)
-    }
-
-    /// Makes one random change and tells which.
-    fn change(&mut self) -> String {
-        let (file, folder) = (self.pick(false), self.pick(true));
-        let (Some(file), Some(folder)) = (file, folder) else {
-            self.git(&["reset", "-q", "--hard"], &[]);
-            return "reset --hard".into();
-        };
-        let fresh = self.fresh_name();
-        match self.below(14) {
-            0 | 1 => {
-                let text = format!("{}\n", self.below(1000));
-                fs::write(&file, text).unwrap();
-                format!("write {}", file.display())
-            }
-            2 => {
-                fs::remove_file(&file).unwrap();
-                format!("remove {}", file.display())
-            }
-            3 => {
-                let to = folder.join(&fresh);
-                fs::rename(&file, &to).unwrap();
-                format!("rename {} to {}", file.display(), to.display())
-            }
-            4 => {
-                // Files that are there before anybody can watch the folders they are in.
-                let deep = folder.join(&fresh).join("x/y");
-                fs::create_dir_all(&deep).unwrap();
-                fs::write(deep.join("deep"), "deep").unwrap();
-                fs::write(deep.join("../shallow"), "shallow").unwrap();
-                format!("make {}", deep.display())
-            }
-            5 => {
-                let to = folder.parent().unwrap().join(&fresh);
-                fs::rename(&folder, &to).unwrap();
-                // What happens under the new name belongs there.
-                fs::write(to.join("after"), "after the rename").unwrap();
-                format!("rename folder {} to {}", folder.display(), to.display())
-            }
-            6 => {
-                fs::remove_dir_all(&folder).unwrap();
-                format!("remove folder {}", folder.display())
-            }
-            7 => {
-                fs::remove_dir_all(&folder).unwrap();
-                fs::create_dir(&folder).unwrap();
-                fs::write(folder.join("again"), "again").unwrap();
-                format!("replace folder {}", folder.display())
-            }
-            8 => {
-                fs::remove_file(&file).unwrap();
-                fs::create_dir(&file).unwrap();
-                fs::write(file.join("inside"), "a folder where a file was").unwrap();
-                format!("folder in the place of {}", file.display())
-            }
-            9 => {
-                self.git(&["add", "-A"], &[]);
-                "add".into()
-            }
-            10 => {
-                self.git(&["add", "-A"], &[]);
-                self.git(&["commit", "-qm", "more", "--allow-empty"], &[]);
-                "commit".into()
-            }
-            11 => {
-                let branch = ["main", "other"][self.below(2)];
-                self.git(&["checkout", "-qf", branch], &[]);
-                format!("checkout {branch}")
-            }
-            12 => {
-                // A repository in the repository.
-                let nested = folder.join(&fresh);
-                fs::create_dir(&nested).unwrap();
-                let nested_git = nested.to_str().unwrap();
-                self.git(&["init", "-q", nested_git], &[]);
-                self.git(&["-C", nested_git, "commit", "-qm", "nested", "--allow-empty"], &[]);
-                fs::write(nested.join("file"), "nested").unwrap();
-                format!("nested repository {}", nested.display())
-            }
-            _ => {
-                self.git(&["clean", "-qffd"], &[]);
-                "clean".into()
-            }
-        }
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -10,6 +10,9 @@ use std::{fs, io};
 /// everything".
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many paths are remembered. What is older is "look at everything".
+const MOST: usize = 100_000;
+
 /// The changes seen so far.
 ///
 /// A token is `builtin:ID:SEQ`. SEQ counts the answers, and each path is kept with the count at
@@ -31,6 +34,22 @@ struct State {
     /// Cookies that have been laid out and not seen.
     pending: HashSet<PathBuf>,
     cookie: u64,
+}
+
+impl State {
+    /// No token from before is understood any more.
+    fn forget(&mut self) {
+        self.generation += 1;
+        self.changed.clear();
+    }
+
+    /// The count in a token that was given since.
+    fn count(&self, token: &[u8]) -> Option<u64> {
+        let token = std::str::from_utf8(token).ok()?.strip_prefix("builtin:")?;
+        let (id, seq) = token.split_once(':')?;
+        let is_ours = u64::from_str_radix(id, 16).ok()? == self.generation;
+        is_ours.then(|| seq.parse().ok())?.filter(|seq| *seq < self.seq)
+    }
 }
 
 impl Changes {
@@ -63,6 +82,9 @@ impl Changes {
     /// `path`, relative to the work tree, has changed, and all that is in it if it is a folder.
     pub fn mark(&self, path: Vec<u8>) {
         let mut state = self.lock();
+        if state.changed.len() == MOST {
+            state.forget();
+        }
         let seq = state.seq;
         state.changed.insert(path, seq);
     }
@@ -76,31 +98,34 @@ impl Changes {
 
     /// Whatever was known is no longer enough for any client.
     pub fn forget(&self) {
-        let mut state = self.lock();
-        state.generation += 1;
-        state.changed.clear();
+        self.lock().forget();
     }
 
     /// Events have been lost, and are being lost until [`found`](Self::found).
     pub fn lost(&self) {
-        self.lock().lost = true;
+        let mut state = self.lock();
+        state.lost = true;
+        // Nobody need wait for what may never come.
+        state.pending.clear();
+        self.seen.notify_all();
     }
 
     /// Everything is being watched again.
     pub fn found(&self) {
-        self.forget();
-        self.lock().lost = false;
+        let mut state = self.lock();
+        state.forget();
+        state.lost = false;
     }
 
     /// The answer to a client that has the answer with this token; `None` knows nothing yet.
     pub fn since(&self, token: Option<&[u8]>) -> Vec<u8> {
+        let count = |state: &State| token.and_then(|token| state.count(token));
+        let is_known = count(&self.lock()).is_some();
         // What happened before the question must have been seen before it is answered.
-        let caught_up = self.catch_up();
+        let caught_up = is_known && self.catch_up();
         let mut state = self.lock();
-        let State { generation, seq, .. } = *state;
-        let mut answer = format!("builtin:{generation:x}:{seq}\0").into_bytes();
-        let since = token.and_then(|token| parse(token, generation)).filter(|since| *since < seq);
-        match since {
+        let mut answer = format!("builtin:{:x}:{}\0", state.generation, state.seq).into_bytes();
+        match count(&state) {
             Some(since) if caught_up && !state.lost => {
                 for (path, _) in state.changed.iter().filter(|(_, changed)| **changed > since) {
                     answer.extend_from_slice(path);
@@ -118,6 +143,9 @@ impl Changes {
     fn catch_up(&self) -> bool {
         let cookie = {
             let mut state = self.lock();
+            if state.lost {
+                return false;
+            }
             state.cookie += 1;
             let cookie = self.cookies.join(format!("{}-{}", std::process::id(), state.cookie));
             state.pending.insert(cookie.clone());
@@ -136,10 +164,4 @@ impl Changes {
         let _ = fs::remove_file(&cookie);
         seen
     }
-}
-
-/// The count in a token of this generation.
-fn parse(token: &[u8], generation: u64) -> Option<u64> {
-    let (id, seq) = std::str::from_utf8(token).ok()?.strip_prefix("builtin:")?.split_once(':')?;
-    (u64::from_str_radix(id, 16).ok()? == generation).then(|| seq.parse().ok())?
 }

@@ -19,12 +19,23 @@ mod watch;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use changes::Changes;
 use simple_ipc::blocking::Server;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fsmonitor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let root = std::env::args_os().nth(1).unwrap_or_else(|| ".".into());
     let root = std::fs::canonicalize(root)?;
     let git = git_folder(&root)?;

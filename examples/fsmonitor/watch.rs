@@ -8,12 +8,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use notify::event::{ModifyKind, RenameMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::{
+    Config, Event, EventKind, EventKindMask, RecommendedWatcher, RecursiveMode, WatchPathConfig,
+    Watcher as _,
+};
 
 use super::changes::Changes;
 
@@ -34,16 +37,13 @@ impl Watching {
 /// Watches `root`; when this returns, nothing that changes escapes.
 pub fn start(root: &Path, git: &Path, changes: Arc<Changes>) -> notify::Result<Watching> {
     let (sender, events) = mpsc::channel();
-    let watcher = notify::recommended_watcher(move |event| {
-        // It fails only when the thread below is gone, with the process.
-        let _ = sender.send(event);
-    })?;
     let root_gone = Arc::new(OnceLock::new());
     let mut watch = Watch {
         root: root.into(),
         git: git.into(),
-        in_root: git.starts_with(root),
-        watcher,
+        watcher: watcher(0, &sender)?,
+        number: 0,
+        sender,
         folders: BTreeSet::new(),
         root_gone: root_gone.clone(),
         changes,
@@ -53,11 +53,24 @@ pub fn start(root: &Path, git: &Path, changes: Arc<Changes>) -> notify::Result<W
     Ok(Watching { root_gone })
 }
 
+/// What a watcher tells, and its number.
+type Told = (u64, notify::Result<Event>);
+
+fn watcher(number: u64, sender: &Sender<Told>) -> notify::Result<RecommendedWatcher> {
+    // Without the opening of files, which git alone does often enough to fill the system's queue.
+    let kinds = EventKindMask::CORE | EventKindMask::ACCESS_CLOSE;
+    let sender = sender.clone();
+    // It fails only when the thread that follows is gone, with the process.
+    let send = move |event| drop(sender.send((number, event)));
+    RecommendedWatcher::new(send, Config::default().with_event_kinds(kinds))
+}
+
 struct Watch {
     root: PathBuf,
     git: PathBuf,
-    in_root: bool,
     watcher: RecommendedWatcher,
+    number: u64,
+    sender: Sender<Told>,
     /// Folders that are watched one by one.
     folders: BTreeSet<PathBuf>,
     root_gone: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
@@ -66,22 +79,22 @@ struct Watch {
 
 impl Watch {
     fn watch_all(&mut self) -> notify::Result<()> {
-        let mode =
-            if WATCHES_TREES { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let cookies = self.changes.cookies().to_owned();
-        if !(WATCHES_TREES && self.in_root) {
+        if !(WATCHES_TREES && cookies.starts_with(&self.root)) {
             self.watcher.watch(&cookies, RecursiveMode::NonRecursive)?;
         }
-        if WATCHES_TREES {
-            self.watcher.watch(&self.root.clone(), mode)
-        } else {
-            self.watch_folder(&self.root.clone())
+        let root = self.root.clone();
+        match WATCHES_TREES {
+            true => self.watcher.watch(&root, RecursiveMode::Recursive),
+            false => self.watch_folder(&root),
         }
     }
 
-    fn follow(&mut self, events: &Receiver<notify::Result<Event>>) {
-        for event in events {
+    fn follow(&mut self, events: &Receiver<Told>) {
+        for (number, event) in events {
             match event {
+                // A watcher that was given up has missed something before this.
+                _ if number != self.number => {}
                 Ok(event) if !event.need_rescan() => self.see(&event),
                 // Events were dropped, or the watch is broken: begin again.
                 _ => self.begin_again(),
@@ -89,18 +102,26 @@ impl Watch {
         }
     }
 
+    /// With nothing of the old watches, which may be known by names that are no longer theirs.
     fn begin_again(&mut self) {
         self.changes.lost();
-        // If it cannot be done, it stays lost, and every answer is "look at everything".
-        if self.watch_all().is_ok() {
-            self.changes.found();
+        self.folders.clear();
+        self.number += 1;
+        let renewed = watcher(self.number, &self.sender).and_then(|watcher| {
+            self.watcher = watcher;
+            self.watch_all()
+        });
+        match renewed {
+            Ok(()) => self.changes.found(),
+            // It stays lost until the next attempt, which is the next event of this kind.
+            Err(error) => eprintln!("git must look at everything, for not all is watched: {error}"),
         }
     }
 
     fn see(&mut self, event: &Event) {
         let gone = match event.kind {
-            // Reading changes nothing.
-            EventKind::Access(_) => return,
+            // Reading changes nothing. What was written through a mapping shows only at the end.
+            EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write) => return,
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => true,
             _ => false,
         };
@@ -122,7 +143,7 @@ impl Watch {
     }
 
     fn see_path(&mut self, path: &Path, gone: bool) {
-        let is_folder = fs::symlink_metadata(path).is_ok_and(|is| is.is_dir());
+        let is_folder = is_folder(path);
         if gone || !is_folder {
             self.forget_folder(path);
         }
@@ -139,8 +160,11 @@ impl Watch {
         if *folder == self.root.join(".git") {
             return Ok(());
         }
-        if let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-            return if folder.is_dir() { Err(error) } else { Ok(()) };
+        // It may have become a link in this moment.
+        let itself = WatchPathConfig::new(RecursiveMode::NonRecursive);
+        let itself = itself.with_dereference_symlinks(false);
+        if let Err(error) = self.watcher.watch_with(folder, itself) {
+            return if is_folder(folder) { Err(error) } else { Ok(()) };
         }
         self.folders.insert(folder.into());
         let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
@@ -177,4 +201,9 @@ impl Watch {
         }
         self.changes.mark(bytes);
     }
+}
+
+/// Whether it is a folder, and no link to one.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|is| is.is_dir())
 }

@@ -59,6 +59,8 @@ pub enum ErrorKind {
     InUse,
     /// Nothing moved for this long.
     Deadline(Duration),
+    /// The whole exchange was not over within this long, whether or not something moved.
+    TotalDeadline(Duration),
     /// What came is no message.
     Message(MessageError),
     /// The peer hung up inside its message. From a server it means that it gave the answer up.
@@ -165,7 +167,7 @@ impl fmt::Display for Error {
             ErrorKind::Endpoint(State::NotListening) => {
                 f.write_str("nobody is listening: the server is gone, start it again")
             }
-            ErrorKind::Endpoint(State::NotFound) if *phase == Phase::Bind => {
+            ErrorKind::Endpoint(State::NotFound) if matches!(phase, Phase::Bind | Phase::Start) => {
                 f.write_str("path not found: the folder is missing, make it first")
             }
             ErrorKind::Endpoint(State::NotFound) => {
@@ -181,6 +183,7 @@ impl fmt::Display for Error {
             ErrorKind::Busy => f.write_str("the server has no room; try again later"),
             ErrorKind::InUse => f.write_str("a live server has this path already"),
             ErrorKind::Deadline(limit) => write!(f, "nothing moved within {limit:?}"),
+            ErrorKind::TotalDeadline(limit) => write!(f, "it was not over within {limit:?}"),
             ErrorKind::Message(error) => error.fmt(f),
             ErrorKind::Truncated => f.write_str("the peer hung up inside its message"),
             ErrorKind::NoAnswer => f.write_str("the server hung up without an answer"),
@@ -201,8 +204,13 @@ impl fmt::Display for Error {
     }
 }
 
+/// As [`Display`](fmt::Display), for this is what is seen of an error that `main` returns; `{:#?}`
+/// lists the parts.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         let Inner { phase, path, kind, delivery, source } = &*self.0;
         f.debug_struct("Error")
             .field("phase", phase)
@@ -232,7 +240,7 @@ impl From<Error> for io::Error {
             ErrorKind::Endpoint(State::Denied) => io::ErrorKind::PermissionDenied,
             ErrorKind::Busy => io::ErrorKind::ResourceBusy,
             ErrorKind::InUse => io::ErrorKind::AddrInUse,
-            ErrorKind::Deadline(_) => io::ErrorKind::TimedOut,
+            ErrorKind::Deadline(_) | ErrorKind::TotalDeadline(_) => io::ErrorKind::TimedOut,
             ErrorKind::Message(_) => io::ErrorKind::InvalidData,
             ErrorKind::Truncated | ErrorKind::NoAnswer => io::ErrorKind::UnexpectedEof,
             ErrorKind::HungUp => io::ErrorKind::BrokenPipe,

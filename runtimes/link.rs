@@ -30,6 +30,8 @@ use crate::{Error, ErrorKind, Phase, server};
 pub(crate) struct Attempts<'o> {
     options: &'o ClientOptions,
     since: Instant,
+    /// Whether a server that is not there is waited for.
+    waits: bool,
     /// Made at the first refusal.
     policy: Option<Connecting>,
 }
@@ -43,7 +45,13 @@ pub(crate) enum Attempt {
 
 impl<'o> Attempts<'o> {
     pub(crate) fn new(options: &'o ClientOptions) -> Self {
-        Self { options, since: Instant::now(), policy: None }
+        Self { options, since: Instant::now(), waits: true, policy: None }
+    }
+
+    /// Those of a client that does not wait for a server where there is none, but starts one. The
+    /// first of them all began at `since`.
+    pub(crate) fn or_start(options: &'o ClientOptions, since: Instant) -> Self {
+        Self { options, since, waits: false, policy: None }
     }
 
     /// When the first attempt began.
@@ -69,7 +77,7 @@ impl<'o> Attempts<'o> {
             }
             Err(failure) => failure,
         };
-        let policy = self.policy.get_or_insert_with(|| options.connecting());
+        let policy = self.policy.get_or_insert_with(|| options.connecting(self.waits));
         let next = policy.refused(refusal, self.since.elapsed());
         trace::refused(path, refusal, &next);
         match next {
@@ -105,19 +113,40 @@ pub(crate) struct Exchange {
     asking: OnceLock<Arc<OnceLock<Instant>>>,
 }
 
-/// A request that is written while its answer is read. It is over when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Asking(Arc<OnceLock<Instant>>);
+/// A client's connection.
+pub(crate) trait Sender {
+    fn stream(&self) -> &Stream;
+}
 
-impl Drop for Asking {
+/// A request that is written while its answer is read. It is over when this is dropped: abandoned,
+/// unless it is whole.
+#[derive(Debug)]
+pub(crate) struct Asking<L: Sender> {
+    ended: Arc<OnceLock<Instant>>,
+    /// Its connection, which the answer keeps open; there until it is whole.
+    link: Option<Arc<L>>,
+}
+
+impl<L: Sender> Asking<L> {
+    /// All of the request has been sent.
+    pub(crate) fn whole(mut self) {
+        self.link = None;
+    }
+}
+
+impl<L: Sender> Drop for Asking<L> {
     fn drop(&mut self) {
-        self.0.get_or_init(Instant::now);
+        self.ended.get_or_init(Instant::now);
+        if let Some(link) = &self.link {
+            link.stream().shut_down_writing();
+        }
     }
 }
 
 impl Exchange {
-    pub(crate) fn new(attempts: &Attempts<'_>) -> Self {
-        Self { options: attempts.options.clone(), since: attempts.since(), asking: OnceLock::new() }
+    /// One that began when the first attempt to connect did.
+    pub(crate) fn new(options: &ClientOptions, since: Instant) -> Self {
+        Self { options: options.clone(), since, asking: OnceLock::new() }
     }
 
     pub(crate) fn answer_limit(&self) -> Option<u64> {
@@ -132,25 +161,36 @@ impl Exchange {
         deadlines.limit(what, elapsed)
     }
 
+    /// Whether it may go on: asked before every transfer, for what need not be waited for takes its
+    /// time too. `sent` bytes of the request have been sent.
+    pub(crate) fn in_time(&self, what: Awaiting, sent: u64) -> Result<(), Error> {
+        let deadlines = &self.options.deadlines;
+        // The clock is read only for those who need it.
+        match deadlines.total.and_then(|_| deadlines.passed(self.since.elapsed())) {
+            None => Ok(()),
+            Some(total) => Err(self.late_in(what, ErrorKind::TotalDeadline(total), sent)),
+        }
+    }
+
     fn error(&self, phase: Phase, kind: ErrorKind, delivery: Delivery) -> Error {
         Error::new(phase, &self.options.place.path, kind).delivery_is(delivery)
     }
 
     /// From here on the answer is read while the request is still being written.
-    pub(crate) fn asking(&self) -> Asking {
-        Asking(self.asking.get_or_init(Arc::default).clone())
+    pub(crate) fn asking<L: Sender>(&self, link: &Arc<L>) -> Asking<L> {
+        let ended = self.asking.get_or_init(Arc::default).clone();
+        Asking { ended, link: Some(link.clone()) }
     }
 
     /// Nothing of the answer has come for `limit`: how much longer to wait, if at all. No server
     /// needs to answer before the request is whole.
     pub(crate) fn wait_longer(&self, what: Awaiting, limit: Duration) -> Result<Duration, Error> {
-        let deadlines = &self.options.deadlines;
-        let is_up = deadlines.total.is_some_and(|total| self.since.elapsed() >= total);
-        let full = deadlines.limit(what, Duration::ZERO).unwrap_or(limit);
-        let waited = match self.asking.get().filter(|_| !is_up).map(|ended| ended.get()) {
-            Some(Some(ended)) => ended.elapsed(),
-            Some(None) => Duration::ZERO,
-            None => full,
+        self.in_time(what, 0)?;
+        let full = self.options.deadlines.limit(what, Duration::ZERO).unwrap_or(limit);
+        let (waited, limit) = match self.asking.get().map(|ended| ended.get()) {
+            Some(Some(ended)) => (ended.elapsed(), full),
+            Some(None) => (Duration::ZERO, full),
+            None => (full, limit),
         };
         match full.saturating_sub(waited) {
             Duration::ZERO => Err(self.late(what, limit, 0)),
@@ -158,14 +198,24 @@ impl Exchange {
         }
     }
 
-    /// The time is up for `what`. `sent` bytes of the request had been sent.
+    /// The time is up for `what`, after `limit`. `sent` bytes of the request had been sent.
     pub(crate) fn late(&self, what: Awaiting, limit: Duration, sent: u64) -> Error {
+        let deadlines = &self.options.deadlines;
+        let kind = match deadlines.total.filter(|_| deadlines.of(what).is_none_or(|of| limit < of))
+        {
+            Some(total) => ErrorKind::TotalDeadline(total),
+            None => ErrorKind::Deadline(limit),
+        };
+        self.late_in(what, kind, sent)
+    }
+
+    fn late_in(&self, what: Awaiting, kind: ErrorKind, sent: u64) -> Error {
         let (phase, delivery) = match what {
             Awaiting::Room => (Phase::Send, Delivery::while_sending(sent)),
             Awaiting::Answer => (Phase::Wait, Delivery::Unknown),
             Awaiting::Rest => (Phase::Receive, Delivery::Unknown),
         };
-        self.error(phase, ErrorKind::Deadline(limit), delivery)
+        self.error(phase, kind, delivery)
     }
 
     /// Sending failed after `sent` bytes.

@@ -34,12 +34,14 @@ impl ClientOptions {
         }
     }
 
-    /// The policy of one connect.
-    pub(crate) fn connecting(&self) -> Connecting {
+    /// The policy of one connect. If it does not wait for a server where there is none, it reports
+    /// that at once.
+    pub(crate) fn connecting(&self, waits: bool) -> Connecting {
         // Any number will do that differs between clients; this one is random.
         let seed = endpoint::random();
         let total = self.deadlines.total.unwrap_or(Duration::MAX);
         let Patience { busy, not_found } = self.patience;
+        let not_found = if waits { not_found } else { Duration::ZERO };
         let patience = Patience { busy: busy.min(total), not_found: not_found.min(total) };
         Connecting::new(patience, seed)
     }
@@ -57,7 +59,8 @@ macro_rules! client_setters {
         }
 
         /// How long to wait for a server where there is none. Zero, that is not at all, unless
-        /// set otherwise.
+        /// set otherwise. Where there is none, `connect_or_start` and `call_or_start` start one at
+        /// once, whatever is set here.
         #[must_use]
         pub fn wait_if_not_found(mut self, limit: core::time::Duration) -> Self {
             self.options.patience.not_found = limit;
@@ -87,8 +90,10 @@ macro_rules! client_setters {
             self
         }
 
-        /// The longest for the whole exchange, from connecting to the answer's end. `None`
-        /// unless set otherwise: a long answer that keeps coming is not cut.
+        /// The longest for the whole exchange, from connecting, and starting a server if need be,
+        /// to the answer's end: then whatever comes next fails with
+        /// [`ErrorKind::TotalDeadline`](crate::ErrorKind::TotalDeadline). `None` unless set
+        /// otherwise: a long answer that keeps coming is not cut.
         #[must_use]
         pub fn total_deadline(mut self, limit: impl Into<Option<core::time::Duration>>) -> Self {
             self.options.deadlines.total = limit.into();

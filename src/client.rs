@@ -136,14 +136,25 @@ pub enum Awaiting {
 }
 
 impl Deadlines {
-    /// How long to wait for `what`, `elapsed` after the exchange began; `None`: for ever. Zero
-    /// says that the time is up.
-    pub fn limit(&self, what: Awaiting, elapsed: Duration) -> Option<Duration> {
-        let phase = match what {
+    /// The longest that nothing may move while `what` is waited for; `None`: any time.
+    pub fn of(&self, what: Awaiting) -> Option<Duration> {
+        match what {
             Awaiting::Room => self.send,
             Awaiting::Answer => self.wait,
             Awaiting::Rest => self.receive,
-        };
+        }
+    }
+
+    /// The limit on the whole exchange, if it has passed, `elapsed` after the exchange began. To be
+    /// asked before every transfer: one that need not be waited for takes its time too.
+    pub fn passed(&self, elapsed: Duration) -> Option<Duration> {
+        self.total.filter(|total| elapsed >= *total)
+    }
+
+    /// How long to wait for `what`, `elapsed` after the exchange began; `None`: for ever. Zero
+    /// says that the time is up.
+    pub fn limit(&self, what: Awaiting, elapsed: Duration) -> Option<Duration> {
+        let phase = self.of(what);
         let rest = self.total.map(|total| total.saturating_sub(elapsed));
         match (phase, rest) {
             (Some(phase), Some(rest)) => Some(phase.min(rest)),

@@ -327,12 +327,16 @@ macro_rules! client {
                     on_sending
                     on_the_whole
                     on_waiting
+                    on_what_could_go_on_at_once
                 }
             }
 
-            // A pipe is no file, and goes with its server.
+            // A pipe has no half close, is no file, and goes with its server.
             #[cfg(unix)]
             tests! { <$client>
+                answers {
+                    a_request_given_up_while_its_answer_is_read
+                }
                 connecting {
                     nobody_listens_any_more
                     something_else_is_there

@@ -47,9 +47,6 @@ fn role() {
         "call or start" => on_demand::call_or_start(),
         "fail" => on_demand::fail_to_start(),
         "count" => hygiene::count(),
-        "hang" => loop {
-            std::thread::park();
-        },
         other => panic!("no such role: {other}"),
     }
     std::process::exit(0);

@@ -345,7 +345,7 @@ fn deadlines() {
         assert_eq!((error.kind(), error.phase()), (ErrorKind::Deadline(short), Phase::Receive));
         for request in ["", "half"] {
             let error = Client::new(&path).total_deadline(short).call(request).await.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Deadline(_)), "{error}");
+            assert_eq!(error.kind(), ErrorKind::TotalDeadline(short), "{error}");
         }
         running.stop();
         running.join().await.unwrap();

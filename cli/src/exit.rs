@@ -167,7 +167,7 @@ impl From<Error> for Failure {
             ErrorKind::Busy => Status::Busy,
             ErrorKind::InUse => Status::InUse,
             ErrorKind::Untrusted => Status::Denied,
-            ErrorKind::Deadline(_) => Status::TimedOut,
+            ErrorKind::Deadline(_) | ErrorKind::TotalDeadline(_) => Status::TimedOut,
             ErrorKind::NotStarted => Status::NotStarted,
             ErrorKind::Message(_)
             | ErrorKind::Truncated

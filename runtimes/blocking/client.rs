@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 use std::vec::Vec;
 
 use crate::Error;
@@ -12,7 +13,7 @@ use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{self, Done, Incoming, Outgoing, Sending};
 use crate::runtimes::link::{
-    Asking, Attempt, Attempts, Eagerness, Exchange, Looking, Momentum, awaiting,
+    Asking, Attempt, Attempts, Eagerness, Exchange, Looking, Momentum, Sender, awaiting,
 };
 use crate::runtimes::options::{ClientOptions, client_setters};
 
@@ -72,7 +73,10 @@ impl Client {
     /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if nobody took the connection in the time
     /// allowed.
     pub fn connect(&self) -> Result<Connection, Error> {
-        let mut attempts = Attempts::new(&self.options);
+        self.attempt(Attempts::new(&self.options))
+    }
+
+    fn attempt(&self, mut attempts: Attempts<'_>) -> Result<Connection, Error> {
         let stream = loop {
             match attempts.next() {
                 Attempt::Connected(stream) => break stream,
@@ -80,11 +84,11 @@ impl Client {
                 Attempt::GiveUp(error) => return Err(error),
             }
         };
-        Ok(self.connected(stream, &attempts))
+        Ok(self.connected(stream, attempts.since()))
     }
 
-    fn connected(&self, stream: Stream, attempts: &Attempts<'_>) -> Connection {
-        let exchange = Exchange::new(attempts);
+    fn connected(&self, stream: Stream, since: Instant) -> Connection {
+        let exchange = Exchange::new(&self.options, since);
         Connection(Arc::new(Link { stream, exchange, eagerness: self.eagerness.clone() }))
     }
 
@@ -98,13 +102,13 @@ impl Client {
     /// [`StartFailure`](endpoint::StartFailure), says how, and what it wrote to its standard
     /// error.
     pub fn connect_or_start(&self, starter: &endpoint::Starter) -> Result<Connection, Error> {
-        let attempts = Attempts::new(&self.options);
-        match self.connect() {
+        let since = Instant::now();
+        match self.attempt(Attempts::or_start(&self.options, since)) {
             Err(error) if endpoint::is_called_for(&error) => {}
             result => return result,
         }
-        let stream = endpoint::start_and_connect(&self.options, starter)?;
-        Ok(self.connected(stream, &attempts))
+        let stream = endpoint::start_and_connect(&self.options, starter, since)?;
+        Ok(self.connected(stream, since))
     }
 
     /// As [`call`](Self::call); if there is no server, one is started, as by
@@ -164,7 +168,7 @@ impl Connection {
         RequestWriter {
             writer: exchange::Writer::new(self.0.outgoing()),
             link: self.0,
-            _asking: None,
+            asking: None,
         }
     }
 }
@@ -173,13 +177,14 @@ impl Connection {
 /// [`flush`](Self::flush) sends what was gathered.
 ///
 /// Dropping it before [`finish`](Self::finish) abandons the request: no handler of whole requests
-/// sees any of it.
+/// sees any of it, and one that reads it as it comes gets an error. (If it has been
+/// [`split`](Self::split), a Windows server is told only when the [`Answer`] is dropped too.)
 #[derive(Debug)]
 pub struct RequestWriter<N = client::Answer> {
     link: Arc<Link>,
     writer: exchange::Writer<N>,
     /// There once it has been split.
-    _asking: Option<Asking>,
+    asking: Option<Asking<Link>>,
 }
 
 impl<N> RequestWriter<N> {
@@ -260,8 +265,8 @@ impl RequestWriter {
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
         let Self { link, writer, .. } = self;
         let (writer, incoming) = writer.split().map_err(|why| link.exchange.interrupted(why))?;
-        let _asking = Some(link.exchange.asking());
-        Ok((RequestWriter { link: link.clone(), writer, _asking }, Answer::new(link, incoming)))
+        let asking = Some(link.exchange.asking(&link));
+        Ok((RequestWriter { link: link.clone(), writer, asking }, Answer::new(link, incoming)))
     }
 }
 
@@ -272,7 +277,9 @@ impl RequestWriter<Done> {
     ///
     /// As [`write_all`](Self::write_all).
     pub fn finish(mut self) -> Result<(), Error> {
-        self.send_last().map(|Done| ())
+        let Done = self.send_last()?;
+        self.asking.take().into_iter().for_each(Asking::whole);
+        Ok(())
     }
 }
 
@@ -372,6 +379,12 @@ struct Link {
     eagerness: Eagerness,
 }
 
+impl Sender for Link {
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+}
+
 impl Link {
     fn outgoing(&self) -> Outgoing<client::Answer> {
         client::stream_limited(self.exchange.answer_limit())
@@ -388,6 +401,7 @@ impl Link {
                 Ok(done) => return Ok(done),
                 Err(sending) => sending,
             };
+            self.exchange.in_time(Awaiting::Room, sending.sent())?;
             match momentum.carry(|| self.stream.send(sending.slices())) {
                 Ok(n) => sending.wrote(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -416,6 +430,7 @@ impl Link {
         mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Result<usize, Error> {
         let what = awaiting(incoming);
+        self.exchange.in_time(what, 0)?;
         let mut looking = match what {
             Awaiting::Answer => self.eagerness.look(),
             Awaiting::Room | Awaiting::Rest => Looking::default(),

@@ -5,6 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::start::start_and_connect;
 use super::{Starter, Stream};
@@ -20,12 +21,13 @@ use crate::{Error, Phase};
 pub(crate) fn start_and_connect_in_background(
     options: ClientOptions,
     starter: Starter,
+    since: Instant,
 ) -> Result<Connected, Error> {
     let path = options.place.path.clone();
     let shared = Arc::new(Mutex::new(Meeting::default()));
     let connected = Connected(shared.clone());
     let run = move || {
-        let result = start_and_connect(&options, &starter);
+        let result = start_and_connect(&options, &starter, since);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.result = Some(result);
         let waker = shared.waker.take();

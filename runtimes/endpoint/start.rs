@@ -77,7 +77,10 @@ impl Starter {
         Self { command: Arc::new(Mutex::new(command)), patience: Duration::from_secs(30) }
     }
 
-    /// How long the server may take to be ready; then it is killed. 30 s unless set otherwise.
+    /// How long the server may take to be ready; then it is killed, and on Unix what it has started
+    /// in its session with it. 30 s unless set otherwise. One that exits with 0 is taken to have
+    /// left the work to another process, which has as long. A client that gives up earlier, or
+    /// ends, leaves the server as it is.
     #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.patience = limit;
@@ -140,20 +143,29 @@ pub(crate) fn is_called_for(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Endpoint(State::NotFound | State::NotListening))
 }
 
-/// Starts a server and connects to it, when a first attempt to connect has found none.
+/// Starts a server and connects to it, when a first attempt to connect, which began at `since`,
+/// has found none.
 pub(crate) fn start_and_connect(
     options: &ClientOptions,
     starter: &Starter,
+    since: Instant,
 ) -> Result<Stream, Error> {
-    let since = Instant::now();
     let path = options.place.path.clone();
-    let total = options.deadlines.total.unwrap_or(Duration::MAX);
-    let limit = total.min(starter.patience);
+    let total = options.deadlines.total;
+    let rest = || total.map_or(Duration::MAX, |total| total.saturating_sub(since.elapsed()));
     let error = |kind| Error::new(Phase::Start, &path, kind).delivery_is(Delivery::NotDelivered);
-    let failed = |source| error(ErrorKind::Io).because(source);
-    // Where there is none, one is started, not waited for.
-    let mut options = options.clone();
-    options.patience.not_found = Duration::ZERO;
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => error(ErrorKind::Endpoint(State::NotFound)).because(source),
+        _ => error(ErrorKind::Io).because(source),
+    };
+    let connect = || connect(Attempts::or_start(options, since));
+    let began = Instant::now();
+    // Whoever starts it may have begun a little later, and says what came of it.
+    let limit = starter.patience.saturating_add(SILENCE).min(rest());
+    let late = || match options.deadlines.passed(since.elapsed()) {
+        Some(total) => error(ErrorKind::TotalDeadline(total)),
+        None => error(ErrorKind::Deadline(starter.patience)),
+    };
     let mut queue = Queue::new(&path);
     let patience = Patience { busy: limit, not_found: limit };
     let mut attempts = Connecting::new(patience, super::random());
@@ -162,30 +174,31 @@ pub(crate) fn start_and_connect(
         let not_started = match queue.turn().map_err(failed)? {
             Turn::Ours(lock) => {
                 // It may have been started between the look and the turn.
-                match connect(&options) {
+                match connect() {
                     Err(error) if is_called_for(&error) => {}
                     result => return result,
                 }
+                // The starter's own deadline comes with the outcome, and with its reason.
                 let outcome = start(lock, starter, &path).map_err(failed)?;
-                match outcome.recv_timeout(limit.saturating_sub(since.elapsed())) {
-                    Ok(Ok(())) => return connect(&options),
+                match outcome.recv_timeout(rest()) {
+                    Ok(Ok(())) => return connect(),
                     Ok(Err(failure)) => failure,
-                    Err(_) => return Err(error(ErrorKind::Deadline(limit))),
+                    Err(_) => return Err(late()),
                 }
             }
             Turn::Failed(failure) => failure,
-            Turn::Over => match connect(&options) {
+            Turn::Over => match connect() {
                 Err(error) if is_called_for(&error) => continue,
                 result => return result,
             },
             Turn::Anothers => {
-                match attempts.refused(Refusal::Busy, since.elapsed()) {
+                match attempts.refused(Refusal::Busy, began.elapsed()) {
                     Next::RetryAfter(pause) => thread::sleep(pause),
-                    Next::GiveUp => return Err(error(ErrorKind::Deadline(limit))),
+                    Next::GiveUp => return Err(late()),
                 }
                 // Whoever starts the server may be stopped, and the server there.
                 if looked.elapsed() >= SILENCE {
-                    match connect(&options) {
+                    match connect() {
                         Err(error) if is_called_for(&error) => {}
                         result => return result,
                     }
@@ -195,12 +208,11 @@ pub(crate) fn start_and_connect(
             }
         };
         // One that was started by whoever does not ask for turns is as good.
-        return connect(&options).map_err(|_| error(ErrorKind::NotStarted).because(not_started));
+        return connect().map_err(|_| error(ErrorKind::NotStarted).because(not_started));
     }
 }
 
-fn connect(options: &ClientOptions) -> Result<Stream, Error> {
-    let mut attempts = Attempts::new(options);
+fn connect(mut attempts: Attempts<'_>) -> Result<Stream, Error> {
     loop {
         match attempts.next() {
             Attempt::Connected(stream) => return Ok(stream),

@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use std::vec::Vec;
 
 use ::smol::Timer;
@@ -19,7 +20,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint;
 use crate::exchange::{Done, Incoming, Interrupted, MessageError, Outgoing};
-use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, awaiting};
+use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, Sender, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 
 /// A client of one endpoint.
@@ -96,7 +97,10 @@ impl Client {
     /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if nobody took the connection in the time
     /// allowed.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let mut attempts = Attempts::new(&self.options);
+        self.attempt(Attempts::new(&self.options)).await
+    }
+
+    async fn attempt(&self, mut attempts: Attempts<'_>) -> Result<Connection, Error> {
         let stream = loop {
             match attempts.next() {
                 Attempt::Connected(stream) => break stream,
@@ -104,11 +108,11 @@ impl Client {
                 Attempt::GiveUp(error) => return Err(error),
             }
         };
-        Ok(self.connected(stream, &attempts))
+        Ok(self.connected(stream, attempts.since()))
     }
 
-    fn connected(&self, stream: endpoint::Stream, attempts: &Attempts<'_>) -> Connection {
-        let exchange = Exchange::new(attempts);
+    fn connected(&self, stream: endpoint::Stream, since: Instant) -> Connection {
+        let exchange = Exchange::new(&self.options, since);
         let socket = Socket::new(Arc::new(stream));
         Connection(Arc::new(Link { socket, exchange, eagerness: self.eagerness.clone() }))
     }
@@ -130,14 +134,15 @@ impl Client {
         &self,
         starter: &crate::endpoint::Starter,
     ) -> Result<Connection, Error> {
-        let attempts = Attempts::new(&self.options);
-        match self.connect().await {
+        let since = Instant::now();
+        match self.attempt(Attempts::or_start(&self.options, since)).await {
             Err(error) if crate::endpoint::is_called_for(&error) => {}
             result => return result,
         }
         let (options, starter) = (self.options.clone(), starter.clone());
-        let stream = crate::endpoint::start_and_connect_in_background(options, starter)?.await?;
-        Ok(self.connected(stream, &attempts))
+        let stream =
+            crate::endpoint::start_and_connect_in_background(options, starter, since)?.await?;
+        Ok(self.connected(stream, since))
     }
 
     /// As [`call`](Self::call); if there is no server, one is started, as by
@@ -216,7 +221,7 @@ impl Connection {
 
     /// Begins a request that is written in pieces.
     pub fn request(self) -> RequestWriter {
-        RequestWriter { outlet: Outlet::new(self.0.outgoing()), link: self.0, _asking: None }
+        RequestWriter { outlet: Outlet::new(self.0.outgoing()), link: self.0, asking: None }
     }
 }
 
@@ -227,13 +232,15 @@ impl Connection {
 /// [`write_all`](Self::write_all) sends large pieces without a copy. Closing it as an
 /// [`AsyncWrite`] flushes, no more: only [`finish`](Self::finish) ends the request.
 ///
-/// Dropping it before that abandons the request: no handler of whole requests sees any of it.
+/// Dropping it before that abandons the request: no handler of whole requests sees any of it, and
+/// one that reads it as it comes gets an error. (If it has been [`split`](Self::split), a Windows
+/// server is told only when the [`Answer`] is dropped too.)
 #[derive(Debug)]
 pub struct RequestWriter<N = client::Answer> {
     link: Arc<Link>,
     outlet: Outlet<N>,
     /// There once it has been split.
-    _asking: Option<Asking>,
+    asking: Option<Asking<Link>>,
 }
 
 impl<N> RequestWriter<N> {
@@ -292,8 +299,8 @@ impl RequestWriter {
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
         let Self { link, outlet, .. } = self;
         let (outlet, incoming) = outlet.split(&*link)?;
-        let _asking = Some(link.exchange.asking());
-        Ok((RequestWriter { link: link.clone(), outlet, _asking }, Answer::new(link, incoming)))
+        let asking = Some(link.exchange.asking(&link));
+        Ok((RequestWriter { link: link.clone(), outlet, asking }, Answer::new(link, incoming)))
     }
 }
 
@@ -309,6 +316,7 @@ impl RequestWriter<Done> {
     /// As [`write_all`](Self::write_all).
     pub async fn finish(mut self) -> Result<(), Error> {
         let Done = self.outlet.finish(&*self.link, b"").await?;
+        self.asking.take().into_iter().for_each(Asking::whole);
         Ok(())
     }
 }
@@ -404,9 +412,19 @@ impl Link {
     }
 }
 
+impl Sender for Link {
+    fn stream(&self) -> &endpoint::Stream {
+        self.socket.stream()
+    }
+}
+
 impl Side for Link {
     fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    fn may_send(&self, sent: u64) -> Result<(), Error> {
+        self.exchange.in_time(Awaiting::Room, sent)
     }
 
     fn send_limit(&self) -> Option<Duration> {
@@ -422,6 +440,10 @@ impl Side for Link {
 
     fn interrupted(&self, why: Interrupted) -> Error {
         self.exchange.interrupted(why)
+    }
+
+    fn may_receive(&self, incoming: &Incoming<Done>) -> Result<(), Error> {
+        self.exchange.in_time(awaiting(incoming), 0)
     }
 
     fn receive_limit(&self, incoming: &Incoming<Done>) -> Option<Duration> {

@@ -16,10 +16,18 @@ use crate::exchange::{
 /// A side of a connection: its deadlines, and what its errors mean.
 pub(super) trait Side {
     fn socket(&self) -> &Socket;
+    /// Whether more may be sent, after `sent` bytes of the message.
+    fn may_send(&self, _sent: u64) -> Result<(), Error> {
+        Ok(())
+    }
     fn send_limit(&self) -> Option<Duration>;
     /// Sending stopped after `sent` bytes of the message.
     fn send_failed(&self, trouble: Trouble, sent: u64) -> Error;
     fn interrupted(&self, why: Interrupted) -> Error;
+    /// Whether more may be received.
+    fn may_receive(&self, _incoming: &Incoming<Done>) -> Result<(), Error> {
+        Ok(())
+    }
     fn receive_limit(&self, incoming: &Incoming<Done>) -> Option<Duration>;
     /// Nothing was received: how much longer to wait, or the error.
     fn receive_failed(
@@ -40,6 +48,7 @@ fn poll_send<B: AsRef<[u8]>, N>(
     sending: &mut Sending<B, N>,
 ) -> Poll<Result<(), Error>> {
     while !sending.is_done() {
+        side.may_send(sending.sent())?;
         let limit = || side.send_limit();
         let sent =
             ready!(side.socket().poll_transfer(cx, Direction::Writable, wait, limit, |stream| {
@@ -204,6 +213,7 @@ impl Inlet {
         mut receive: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<Result<usize, Error>> {
         let Self { incoming, wait } = self;
+        side.may_receive(incoming)?;
         let mut longer = None;
         loop {
             let limit = || longer.or_else(|| side.receive_limit(incoming));

@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,7 +19,7 @@ use crate::client::{self, Awaiting};
 use crate::connect::State;
 use crate::endpoint::{self, Stream};
 use crate::exchange::{Done, Incoming, Interrupted, Outgoing};
-use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, awaiting};
+use crate::runtimes::link::{Asking, Attempt, Attempts, Eagerness, Exchange, Sender, awaiting};
 use crate::runtimes::options::{ClientOptions, client_setters};
 use crate::{Error, ErrorKind, Phase};
 
@@ -100,13 +101,16 @@ impl Client {
     ///
     /// Nothing is lost: the server sees a probe, or nothing.
     pub async fn connect(&self) -> Result<Connection, Error> {
+        self.attempt(Attempts::new(&self.options)).await
+    }
+
+    async fn attempt(&self, mut attempts: Attempts<'_>) -> Result<Connection, Error> {
         let no_runtime = |error| {
             Error::new(Phase::Connect, self.path(), ErrorKind::NoRuntime)
                 .because(error)
                 .delivery_is(client::Delivery::NotDelivered)
         };
         Handle::try_current().map_err(no_runtime)?;
-        let mut attempts = Attempts::new(&self.options);
         let stream = loop {
             match attempts.next() {
                 Attempt::Connected(stream) => break stream,
@@ -114,11 +118,11 @@ impl Client {
                 Attempt::GiveUp(error) => return Err(error),
             }
         };
-        Ok(self.connected(stream, &attempts))
+        Ok(self.connected(stream, attempts.since()))
     }
 
-    fn connected(&self, stream: endpoint::Stream, attempts: &Attempts<'_>) -> Connection {
-        let exchange = Exchange::new(attempts);
+    fn connected(&self, stream: endpoint::Stream, since: Instant) -> Connection {
+        let exchange = Exchange::new(&self.options, since);
         let socket = Socket::reading_last(stream);
         Connection(Arc::new(Link { socket, exchange, eagerness: self.eagerness.clone() }))
     }
@@ -140,14 +144,15 @@ impl Client {
         &self,
         starter: &crate::endpoint::Starter,
     ) -> Result<Connection, Error> {
-        let attempts = Attempts::new(&self.options);
-        match self.connect().await {
+        let since = Instant::now();
+        match self.attempt(Attempts::or_start(&self.options, since)).await {
             Err(error) if crate::endpoint::is_called_for(&error) => {}
             result => return result,
         }
         let (options, starter) = (self.options.clone(), starter.clone());
-        let stream = crate::endpoint::start_and_connect_in_background(options, starter)?.await?;
-        Ok(self.connected(stream, &attempts))
+        let stream =
+            crate::endpoint::start_and_connect_in_background(options, starter, since)?.await?;
+        Ok(self.connected(stream, since))
     }
 
     /// As [`call`](Self::call); if there is no server, one is started, as by
@@ -233,7 +238,8 @@ impl Connection {
 /// [`flush`](Self::flush) sends what was gathered.
 ///
 /// Dropping it before [`finish`](Self::finish) abandons the request: no handler of whole requests
-/// sees any of it.
+/// sees any of it, and one that reads it as it comes gets an error. (If it has been
+/// [`split`](Self::split), a Windows server is told only when the [`Answer`] is dropped too.)
 ///
 /// Its own methods send large pieces without a copy; those of [`AsyncWrite`] must copy, and
 /// `shutdown` only flushes: the request is whole only when it is finished.
@@ -241,8 +247,7 @@ impl Connection {
 pub struct RequestWriter<N = client::Answer>(
     Writer<Link, N>,
     /// There once it has been split.
-    #[expect(dead_code, reason = "it tells of its end by being dropped")]
-    Option<Asking>,
+    Option<Asking<Link>>,
 );
 
 impl<N> RequestWriter<N> {
@@ -303,7 +308,7 @@ impl RequestWriter {
         let (writer, incoming) = self.0.split()?;
         // Watched in both directions from now on, whichever side waits first.
         link.socket.watched(BOTH).map_err(|error| link.exchange.send_failed(error, 0))?;
-        let asking = Some(link.exchange.asking());
+        let asking = Some(link.exchange.asking(&link));
         Ok((RequestWriter(writer, asking), Answer::new(link, incoming)))
     }
 }
@@ -319,7 +324,9 @@ impl RequestWriter<Done> {
     ///
     /// As [`Client::call`].
     pub async fn finish(mut self) -> Result<(), Error> {
-        self.0.finish(b"").await.map(|Done| ())
+        let Done = self.0.finish(b"").await?;
+        self.1.take().into_iter().for_each(Asking::whole);
+        Ok(())
     }
 }
 
@@ -406,6 +413,7 @@ impl Answer {
     ) -> Poll<Result<usize, Error>> {
         let Link { socket, exchange, .. } = &*self.link;
         let what = awaiting(&self.incoming);
+        exchange.in_time(what, 0)?;
         let mut longer = None;
         loop {
             let limit = || longer.or_else(|| exchange.limit(what));
@@ -464,9 +472,19 @@ impl Link {
     }
 }
 
+impl Sender for Link {
+    fn stream(&self) -> &Stream {
+        self.socket.stream()
+    }
+}
+
 impl Line for Link {
     fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    fn may_send(&self, sent: u64) -> Result<(), Error> {
+        self.exchange.in_time(Awaiting::Room, sent)
     }
 
     fn send_limit(&self) -> Option<Duration> {

@@ -14,7 +14,6 @@ use ::tokio::time::Sleep;
 
 use super::system::{AsyncFd, watch};
 use crate::endpoint::Stream;
-use crate::exchange::Sending;
 use crate::runtimes::link::{Looking, Momentum};
 
 /// A connection, which the runtime watches from the first time that it must wait.
@@ -120,22 +119,6 @@ impl Socket {
                 return Poll::Ready(result.map_err(Trouble::Failed));
             }
         }
-    }
-
-    /// Sends what remains of `sending`.
-    pub(super) fn poll_send<B: AsRef<[u8]>, N>(
-        &self,
-        cx: &mut Context<'_>,
-        wait: &mut Wait,
-        limit: impl Fn() -> Option<Duration>,
-        sending: &mut Sending<B, N>,
-    ) -> Poll<Result<(), Trouble>> {
-        while !sending.is_done() {
-            let send = |stream: &Stream| stream.send(sending.slices());
-            let sent = ready!(self.poll_io(cx, wait, Direction::Send, &limit, send))?;
-            sending.wrote(sent);
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Waits until the peer has closed its end.

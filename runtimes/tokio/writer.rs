@@ -5,13 +5,18 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::socket::{Socket, Trouble, Wait};
+use super::socket::{Direction, Socket, Trouble, Wait};
 use crate::Error;
 use crate::exchange::{self, Chunk, Interrupted, Outgoing, Sending};
 
 /// What a side knows of its connection and of what goes wrong there.
 pub(super) trait Line {
     fn socket(&self) -> &Socket;
+
+    /// Whether more may be sent, after `sent` bytes of the message.
+    fn may_send(&self, _sent: u64) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// How long to wait for room; `None`: for ever.
     fn send_limit(&self) -> Option<Duration>;
@@ -28,9 +33,17 @@ pub(super) trait Line {
         wait: &mut Wait,
         sending: &mut Sending<B, N>,
     ) -> Poll<Result<(), Error>> {
-        self.socket()
-            .poll_send(cx, wait, || self.send_limit(), sending)
-            .map_err(|trouble| self.send_trouble(trouble, sending.sent()))
+        while !sending.is_done() {
+            self.may_send(sending.sent())?;
+            let limit = || self.send_limit();
+            let sent = self
+                .socket()
+                .poll_io(cx, wait, Direction::Send, limit, |stream| stream.send(sending.slices()));
+            let sent =
+                ready!(sent).map_err(|trouble| self.send_trouble(trouble, sending.sent()))?;
+            sending.wrote(sent);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Clients under bare bytes: recorded, cut short and malformed answers.
 
+#[cfg(unix)]
+use std::io::Read as _;
 use std::io::Write;
 
 use simple_ipc::client::Delivery;
@@ -9,7 +11,11 @@ use simple_ipc::{ErrorKind, Phase};
 
 use crate::bounds::Folder;
 use crate::endings::assert_no_answer;
+#[cfg(unix)]
+use crate::seam::Rest as _;
 use crate::seam::{Answer, Client, ClientSettings, Connection, RequestWriter, Writer};
+#[cfg(unix)]
+use crate::wire::read_to_end;
 use crate::wire::{Reader, accept_request, assert_same, packets, pattern, peer, vector};
 
 /// A client, and a server that gives these answers to its requests, one after the other, cut into
@@ -256,4 +262,35 @@ pub fn hung_up_before_the_request_is_read<C: Client>() {
     assert_eq!((error.phase, error.kind, error.delivery), nothing_sent, "{error:?}");
     let error = request.finish().err().unwrap();
     assert_eq!(error.kind, ErrorKind::Aborted, "{error:?}");
+}
+
+/// The server learns that no more of the request will come, though its answer may still be read;
+/// and of one that is whole it does not seem so.
+#[cfg(unix)]
+pub fn a_request_given_up_while_its_answer_is_read<C: Client>() {
+    let folder = Folder::new();
+    let server = peer(&folder.path(), |listener| {
+        let mut stream = listener.accept().unwrap();
+        assert_eq!(read_to_end(&mut stream), b"0007abc");
+        stream.write_all(b"0007bye0000").unwrap();
+
+        let mut stream = accept_request(&listener);
+        stream.set_nonblocking(true).unwrap();
+        let more = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(more.kind(), std::io::ErrorKind::WouldBlock);
+        stream.write_all(b"0007bye0000").unwrap();
+    });
+    let client = C::new(&folder.path(), ClientSettings::default());
+    for is_whole in [false, true] {
+        let (mut request, answer) = client.connect().unwrap().request().split();
+        request.write(b"abc").unwrap();
+        request.flush().unwrap();
+        if is_whole {
+            request.finish().unwrap();
+        } else {
+            drop(request);
+        }
+        assert_eq!(answer.read_all().unwrap(), b"bye");
+    }
+    server.join().unwrap();
 }

@@ -15,25 +15,39 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use simple_ipc::blocking::Server;
 use simple_ipc::client::Delivery;
+use simple_ipc::connect::State;
 use simple_ipc::endpoint::{StartFailure, Starter};
 use simple_ipc::{Error, ErrorKind, Phase};
 
 use super::support::*;
 
 fn call(runtime: Runtime, path: &Path, starter: &Starter) -> Result<Vec<u8>, Error> {
+    call_within(10_000 * MS, runtime, path, starter)
+}
+
+/// By a client that would wait for a server for longer, if it did not start one.
+fn call_within(
+    limit: Duration,
+    runtime: Runtime,
+    path: &Path,
+    starter: &Starter,
+) -> Result<Vec<u8>, Error> {
+    macro_rules! client {
+        ($runtime:ident) => {
+            simple_ipc::$runtime::Client::new(path)
+                .total_deadline(limit)
+                .wait_if_not_found(2 * limit)
+        };
+    }
     match runtime {
-        Runtime::Blocking => client(path).call_or_start(starter, "pid"),
+        Runtime::Blocking => client!(blocking).call_or_start(starter, "pid"),
         #[cfg(feature = "tokio")]
         Runtime::Tokio => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let client = simple_ipc::tokio::Client::new(path).total_deadline(10_000 * MS);
-            runtime.unwrap().block_on(client.call_or_start(starter, "pid"))
+            runtime.unwrap().block_on(client!(tokio).call_or_start(starter, "pid"))
         }
         #[cfg(feature = "smol")]
-        Runtime::Smol => {
-            let client = simple_ipc::smol::Client::new(path).total_deadline(10_000 * MS);
-            smol::block_on(client.call_or_start(starter, "pid"))
-        }
+        Runtime::Smol => smol::block_on(client!(smol).call_or_start(starter, "pid")),
     }
 }
 
@@ -132,10 +146,52 @@ fn a_server_that_fails_to_start_reports_its_cause_to_the_caller_in_time() {
         let error = call(runtime, &path, &missing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotStarted, "{error}");
 
-        let mut hanging = part("hang");
-        hanging.env_remove("RENDEZVOUS_PATH");
-        let error = call(runtime, &path, &Starter::new(hanging).deadline(200 * MS)).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::NotStarted | ErrorKind::Deadline(_)), "{error}");
+        let nowhere = scratch.path("no/such/folder/s");
+        let error = call(runtime, &nowhere, &missing).unwrap_err();
+        assert_eq!((error.phase(), error.state()), (Phase::Start, Some(State::NotFound)));
+        assert!(error.to_string().contains("the folder is missing, make it first"), "{error}");
+    }
+}
+
+/// Prints its number, and goes on for as long as it takes, in a process of its own.
+fn hanging() -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "sleep 1000 & echo $! >&2; wait"]);
+    command
+}
+
+#[test]
+fn a_server_that_is_not_ready_in_time_is_killed_with_what_it_has_started() {
+    for &runtime in RUNTIMES {
+        let scratch = Scratch::new();
+        let starter = Starter::new(hanging()).deadline(200 * MS);
+        let error = call(runtime, &scratch.path("s"), &starter).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotStarted, "{error}");
+        let StartFailure { cause, message, .. } = failure(&error);
+        assert_eq!(cause, "it was not ready within 200ms, and was killed");
+        let child = PathBuf::from("/proc").join(message);
+        eventually("its child ends", || !fs::exists(&child).unwrap() || is_zombie(&child));
+        assert_eq!(scratch.names(), [""; 0]);
+    }
+}
+
+fn is_zombie(process: &Path) -> bool {
+    // One that has gone since is none.
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
+}
+
+#[test]
+fn the_callers_total_deadline_holds_for_a_start_too() {
+    for &runtime in RUNTIMES {
+        let scratch = Scratch::new();
+        let starter = Starter::new(hanging()).deadline(2000 * MS);
+        let limit = 200 * MS;
+        let error = call_within(limit, runtime, &scratch.path("s"), &starter).unwrap_err();
+        assert_eq!((error.phase(), error.kind()), (Phase::Start, ErrorKind::TotalDeadline(limit)));
+        assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
+        // The server is still seen to.
+        eventually("it is killed", || scratch.names() == [""; 0]);
     }
 }
 

@@ -21,6 +21,7 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::folder::lock_now;
 pub(in crate::runtimes::endpoint) use super::system::detach;
@@ -116,8 +117,13 @@ impl Launched {
     }
 
     pub(in crate::runtimes::endpoint) fn kill(&mut self) {
-        // It fails only for one that has ended.
-        let _ = self.child.kill();
+        // One that has ended may have left others behind on purpose, and its number may be
+        // another's.
+        if let Ok(None) = self.child.try_wait() {
+            // With what it has started: it leads a session, and so a group.
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.kill();
+        }
     }
 
     /// What it writes to its standard error.

@@ -99,6 +99,12 @@ impl Stream {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
+    /// Tells the peer that nothing more will be sent.
+    pub(crate) fn shut_down_writing(&self) {
+        // As above.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
+    }
+
     /// Ends both directions at once, whoever else holds this connection.
     pub(crate) fn shut_down(&self) {
         // As above.

@@ -153,6 +153,10 @@ impl Stream {
         inner.reading = None;
     }
 
+    /// A pipe cannot say that nothing more will be sent; the peer learns it when the connection is
+    /// closed.
+    pub(crate) fn shut_down_writing(&self) {}
+
     /// Closes the connection, whoever else holds it. What was taken can still be read by the
     /// peer; what is on its way is given up.
     pub(crate) fn shut_down(&self) {

@@ -149,4 +149,7 @@ fn the_nearer_deadline_counts() {
     assert_eq!(limit(&deadlines, Awaiting::Rest), Some(2));
     deadlines.total = Some(s(2));
     assert_eq!(limit(&deadlines, Awaiting::Rest), Some(0), "the time is up");
+    assert_eq!([1, 2, 3].map(|at| deadlines.passed(s(at))), [None, Some(s(2)), Some(s(2))]);
+    deadlines.total = None;
+    assert_eq!(deadlines.passed(core::time::Duration::MAX), None);
 }

@@ -23,8 +23,8 @@
 //! still end its message: a message that was cut short can never look whole.
 //!
 //! Nothing here performs I/O. Bytes that were read go into [`Incoming::receive`] (or
-//! [`strip`](Incoming::strip), or [`absorb`](Incoming::absorb)), bytes to be written come out
-//! of [`Sending::slices`], and every phase can be stored between readiness events.
+//! [`strip`](Incoming::strip), or, with `alloc`, `absorb`), bytes to be written come out of
+//! [`Sending::slices`], and every phase can be stored between readiness events.
 
 use core::fmt;
 

@@ -3,6 +3,29 @@
 //! A short-lived program asks a long-running local server one question and gets one answer, over
 //! a Unix domain socket, or a named pipe on Windows. Both ends may be git's.
 //!
+//! ```no_run
+//! # #[cfg(all(any(unix, windows), feature = "blocking"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use simple_ipc::blocking::{Client, Server};
+//!
+//! // In one process:
+//! let running = Server::bind("app.ipc")?.serve(|request, reply| {
+//!     reply.finish_with([b"you said ", &*request].concat())
+//! })?;
+//!
+//! // In another:
+//! let answer = Client::new("app.ipc").call("hello")?;
+//! assert_eq!(answer, b"you said hello");
+//! # drop(running);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(any(unix, windows), feature = "blocking")))]
+//! # fn main() {}
+//! ```
+//!
+//! `endpoint::runtime_folder` knows a good place for the path, and `Client::call_or_start` with an
+//! `endpoint::Starter` starts the server when it is needed.
+//!
 //! What is decided is in the protocol core, what is done is in the runtimes:
 //!
 //! | module | what it is | needs |
@@ -13,7 +36,7 @@
 //! | [`pipe_name`] | what a pipe is called on Windows | nothing |
 //! | `lifecycle` | whom a server accepts, keeps waiting and lets go, and when it ends | `alloc` |
 //! | `endpoint` | the rendezvous: paths, taking over, states | a runtime |
-//! | `blocking`, `tokio`, `smol` | client and server, alike name for name | the feature |
+//! | `blocking`, `tokio`, `smol` | client and server, alike name for name, but for what only futures (`client_left`) or executors (`serve_on`) can do | the feature |
 //!
 //! # The exchange
 //!
@@ -77,7 +100,8 @@
 //!
 //! **`std`** and **`alloc`** add conveniences to the core that own memory or speak of the standard
 //! library; every runtime turns them on. **`memchr`** makes [`pkt_line::Records`] faster and changes
-//! nothing else. Without any feature the crate is the core: `no_std`, no allocation, no
+//! nothing else. **`tracing`** makes the runtimes report spans and events to `tracing`, and does
+//! nothing without one. Without any feature the crate is the core: `no_std`, no allocation, no
 //! dependencies.
 //!
 //! [`polling`]: https://docs.rs/polling

@@ -147,7 +147,7 @@ pub enum Closing {
 pub enum Reason {
     /// A handle's `stop`.
     Asked,
-    /// A handler finished its reply and asked for it: QUIT.
+    /// A handler finished its reply and asked for it, as git's QUIT does.
     Quit,
     /// No client came for as long as [`Limits::idle_exit`].
     Idle,

@@ -108,7 +108,9 @@ impl From<Status> for ExitCode {
 /// Those statuses and their meanings, for a help text.
 pub fn table(statuses: &[Status]) -> String {
     let mut table = String::from("Exit status:");
-    for &status in statuses {
+    let mut statuses = statuses.to_vec();
+    statuses.sort_by_key(|status| *status as u8);
+    for status in statuses {
         let _ = write!(table, "\n  {:>3}  {}", status as u8, status.meaning());
     }
     table

@@ -41,7 +41,8 @@ pub struct Server {
 
 impl Server {
     /// Takes the place at `path`. A relative path is made absolute now. Only this user can
-    /// connect.
+    /// connect. It waits only while another server starts or ends in the same folder, which takes
+    /// a moment.
     ///
     /// # Errors
     ///
@@ -80,8 +81,10 @@ impl Server {
     /// meanwhile. While it waits for its client it holds one of the threads, until the receive
     /// or send deadline.
     ///
-    /// A client that reads only when it has sent everything, as git's does, waits for ever for a
-    /// handler that answers a long request early, and the handler for it.
+    /// `Client::call`, `Connection::send` and a `RequestWriter` that is not split read only once all of
+    /// the request has been sent, as git's client does: if a handler answers a long request before it
+    /// has read it, either waits for the other until a deadline. Such clients
+    /// [`split`](super::RequestWriter::split) the request.
     ///
     /// # Errors
     ///
@@ -98,8 +101,8 @@ impl Server {
         })
     }
 
-    /// Serves until it is stopped, by QUIT for one: [`serve`](Self::serve) and
-    /// [`join`](Running::join).
+    /// Serves until it is stopped, by [`finish_and_stop`](Reply::finish_and_stop) for one:
+    /// [`serve`](Self::serve) and [`join`](Running::join).
     ///
     /// # Errors
     ///
@@ -274,7 +277,8 @@ impl Reply {
     /// # Errors
     ///
     /// If the client has hung up, or takes nothing until the send deadline. The answer cannot be
-    /// continued then. The error is an [`Error`] inside.
+    /// continued then. Inside it is an [`Error`]:
+    /// `error.downcast::<simple_ipc::Error>()`.
     pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let n = self.write_some(bytes)?;
@@ -322,7 +326,7 @@ impl Reply {
         Ok(Finished { stop: false })
     }
 
-    /// Ends the answer, and stops the server once this exchange is over: QUIT.
+    /// Ends the answer, and stops the server once this exchange is over, as git's QUIT does.
     ///
     /// # Errors
     ///

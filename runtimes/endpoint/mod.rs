@@ -8,6 +8,20 @@
 //! file behind. git's server, which knows nothing of it, is kept out by `<path>.lock`, held only
 //! across the last look and the rename.
 //!
+//! What a user may find beside the path `app.ipc` on Unix, and what it is:
+//!
+//! | name | what it is | when it goes |
+//! | --- | --- | --- |
+//! | `.app.ipc.start` | whose lock is the right to start a server | when that is there, or has failed; a crash leaves it, which is in nobody's way |
+//! | `.app.ipc.life` | whose lock says that the server lives, where a full backlog looks like a dead socket (macOS, the BSDs) | with the server, or the next one |
+//! | `app.ipc.lock` | keeps git's servers out for a moment | after that moment, or with the next server |
+//! | `.app.ipc.spare` | the socket's second name, from which it is published again (`BindOptions::republish`) | with the server, or the next one |
+//! | `.simple-ipc.UID.new` | a listener on its way to its path | at once, or with the next server in that folder |
+//!
+//! On Windows nothing of this is there: the path is only what the pipe's name is made from (see
+//! [`pipe_name`](crate::pipe_name)), the system lets one server have a name, and takes a dead one's
+//! away with it.
+//!
 //! A symbolic link at a server's path is somebody's deliberate arrangement: a server neither
 //! replaces nor follows it, and says "in use" if it leads to a live one, "invalid path" otherwise.
 //! Clients follow it.

@@ -55,14 +55,15 @@ impl Client {
 
     /// Sends `request` and receives the answer.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future hangs up. Whether the request was handled is then unknown.
-    ///
     /// # Errors
     ///
     /// [`Error`] says in which phase it happened and [whether the request may have been
     /// handled](Error::delivery).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up: a request that was not sent whole is not handled (but a
+    /// streaming handler may have seen its beginning), one that was sent is or is not.
     pub async fn call(&self, request: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         self.connect().await?.call(request).await
     }
@@ -70,13 +71,13 @@ impl Client {
     /// As [`call`](Self::call), into a buffer whose memory is used again. What was in it before
     /// is gone, whatever the outcome.
     ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call); `answer` then holds some part of the answer.
-    ///
     /// # Errors
     ///
     /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call); `answer` then holds part of an answer, or nothing.
     pub async fn call_into(
         &self,
         request: impl AsRef<[u8]>,
@@ -87,15 +88,15 @@ impl Client {
 
     /// Connects, for one exchange.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the attempt up; nothing has been sent.
-    ///
     /// # Errors
     ///
     /// [`ErrorKind::Endpoint`](crate::ErrorKind::Endpoint) or
     /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if nobody took the connection in the time
     /// allowed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: the server sees a probe, or nothing.
     pub async fn connect(&self) -> Result<Connection, Error> {
         self.attempt(Attempts::new(&self.options)).await
     }
@@ -120,16 +121,16 @@ impl Client {
     /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
     /// find none at the same time, in all processes, one starts it.
     ///
-    /// # Cancel safety
-    ///
-    /// A server that is being started is started all the same.
-    ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect), and [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted)
     /// if the server ends before it is ready. The source, a
     /// [`StartFailure`](crate::endpoint::StartFailure), says how, and what it wrote to its standard
     /// error.
+    ///
+    /// # Cancel safety
+    ///
+    /// A server that is being started is started all the same.
     pub async fn connect_or_start(
         &self,
         starter: &crate::endpoint::Starter,
@@ -148,11 +149,11 @@ impl Client {
     /// As [`call`](Self::call); if there is no server, one is started, as by
     /// [`connect_or_start`](Self::connect_or_start).
     ///
-    /// # Cancel safety
+    /// # Errors
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
     pub async fn call_or_start(
@@ -172,11 +173,11 @@ pub struct Connection(Arc<Link>);
 impl Connection {
     /// As [`Client::call`].
     ///
-    /// # Cancel safety
+    /// # Errors
     ///
     /// As [`Client::call`].
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
     /// As [`Client::call`].
     pub async fn call(self, request: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
@@ -187,13 +188,13 @@ impl Connection {
 
     /// As [`Client::call_into`].
     ///
-    /// # Cancel safety
-    ///
-    /// As [`Client::call_into`].
-    ///
     /// # Errors
     ///
     /// As [`Client::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::call_into`].
     pub async fn call_into(
         self,
         request: impl AsRef<[u8]>,
@@ -204,12 +205,11 @@ impl Connection {
 
     /// Sends all of `request`; the answer is to be read as it comes.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future hangs up. Unless all of the request had been sent, no handler of
-    /// whole requests sees any of it.
-    ///
     /// # Errors
+    ///
+    /// As [`Client::call`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`Client::call`].
     pub async fn send(self, request: impl AsRef<[u8]>) -> Result<Answer, Error> {
@@ -246,27 +246,27 @@ pub struct RequestWriter<N = client::Answer> {
 impl<N> RequestWriter<N> {
     /// Writes all of `bytes`.
     ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: if the future is dropped before it is done, the request may be cut
-    /// short, and what follows fails with [`ErrorKind::Aborted`](crate::ErrorKind::Aborted).
-    ///
     /// # Errors
     ///
     /// As [`Client::call`]. The request cannot be continued after an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: once cancelled, the request can be neither continued nor finished, and every
+    /// further call says [`ErrorKind::Aborted`](crate::ErrorKind::Aborted).
     pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.outlet.write_all(&*self.link, bytes).await
     }
 
     /// Sends what was gathered.
     ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe: what was not sent yet is sent by the next call of any kind.
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was not sent is sent by the next call.
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.outlet.flush(&*self.link).await
     }
@@ -275,27 +275,27 @@ impl<N> RequestWriter<N> {
 impl RequestWriter {
     /// Ends the request; the answer is to be read as it comes.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future hangs up, as in [`Connection::send`].
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::call`].
     pub async fn finish(mut self) -> Result<Answer, Error> {
         let incoming = self.outlet.finish(&*self.link, b"").await?;
         Ok(Answer::new(self.link, incoming))
     }
 
-    /// Lets the answer be read while the request is still being written, from another task say.
+    /// Lets the answer be read while the request is still being written, in another task say.
     /// For servers that answer before the request is whole: one that does so while nobody reads
     /// can only wait. What the answer's deadlines limit begins with the request's end at the
     /// earliest.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) if an earlier write has failed, or was
-    /// cancelled, or an [`AsyncWrite`] has not been flushed to its end.
+    /// [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) if an earlier write has failed or was
+    /// cancelled, or a poll of [`AsyncWrite`] has left something unsent.
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
         let Self { link, outlet, .. } = self;
         let (outlet, incoming) = outlet.split(&*link)?;
@@ -307,13 +307,13 @@ impl RequestWriter {
 impl RequestWriter<Done> {
     /// Ends the request.
     ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before it is done, the request may be cut short for good.
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::call`].
     pub async fn finish(mut self) -> Result<(), Error> {
         let Done = self.outlet.finish(&*self.link, b"").await?;
         self.asking.take().into_iter().for_each(Asking::whole);
@@ -359,13 +359,13 @@ impl Answer {
 
     /// Reads the rest of the answer.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future hangs up.
-    ///
     /// # Errors
     ///
     /// As [`Client::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up.
     pub async fn read_all(self) -> Result<Vec<u8>, Error> {
         let mut answer = Vec::new();
         self.read_into(&mut answer).await?;
@@ -374,13 +374,13 @@ impl Answer {
 
     /// Reads the rest of the answer in the place of what `answer` holds.
     ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future hangs up.
-    ///
     /// # Errors
     ///
     /// As [`Client::call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future hangs up.
     pub async fn read_into(mut self, answer: &mut Vec<u8>) -> Result<(), Error> {
         answer.clear();
         poll_fn(|cx| self.inlet.poll_read_into(&*self.link, cx, answer)).await

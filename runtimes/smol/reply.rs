@@ -48,69 +48,70 @@ impl Reply {
 
     /// Writes all of `bytes`.
     ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: if the future is dropped before it is done, the answer may be cut short,
-    /// and what follows fails with [`ErrorKind::Aborted`].
-    ///
     /// # Errors
     ///
     /// If the client has hung up, or takes nothing until the send deadline. The answer cannot be
-    /// continued then. The error is an [`Error`] inside.
+    /// continued then. Inside it is an [`Error`]:
+    /// `error.downcast::<simple_ipc::Error>()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: once cancelled, the answer can be neither continued nor finished, and every further
+    /// call says [`ErrorKind::Aborted`].
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         Ok(self.outlet.write_all(&*self.link, bytes).await?)
     }
 
     /// Sends what was gathered.
     ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe: what was not sent yet is sent by the next call of any kind.
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was not sent is sent by the next call.
     pub async fn flush(&mut self) -> io::Result<()> {
         Ok(self.outlet.flush(&*self.link).await?)
     }
 
     /// Ends the answer.
     ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before it is done, the exchange is aborted.
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts the answer, unless all of it was sent already.
     pub async fn finish(self) -> io::Result<Finished> {
         self.finish_with(b"").await
     }
 
     /// Ends the answer with `bytes`; an answer that is all there is goes out in one piece.
     ///
-    /// # Cancel safety
-    ///
-    /// As [`finish`](Self::finish).
-    ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`finish`](Self::finish).
     pub async fn finish_with(mut self, bytes: impl AsRef<[u8]>) -> io::Result<Finished> {
         let Done = self.outlet.finish(&*self.link, bytes.as_ref()).await?;
         self.finished = true;
         Ok(Finished { stop: false })
     }
 
-    /// Ends the answer, and stops the server once this exchange is over: QUIT.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`finish`](Self::finish).
+    /// Ends the answer, and stops the server once this exchange is over, as git's QUIT does.
     ///
     /// # Errors
     ///
     /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`finish`](Self::finish).
     pub async fn finish_and_stop(self) -> io::Result<Finished> {
         let Finished { .. } = self.finish().await?;
         Ok(Finished { stop: true })
@@ -131,11 +132,12 @@ impl Reply {
         self.link.socket.stream().peer_has_left()
     }
 
-    /// Waits until the client has hung up. To be raced against work whose result only it wants.
+    /// Waits until the client has hung up, so that work for it can be given up: to be raced
+    /// against that work.
     ///
     /// # Cancel safety
     ///
-    /// Cancel-safe.
+    /// Safe.
     pub async fn client_left(&self) {
         /// How often to look when something other than its leaving can be read from the client:
         /// more of a request, or bytes behind it.
@@ -196,14 +198,15 @@ impl RequestReader {
 
     /// Reads the rest of the request.
     ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, what it has read is lost.
-    ///
     /// # Errors
     ///
     /// If the client hangs up inside its request, sends what is none, or nothing until the
-    /// receive deadline. The error is an [`Error`] inside.
+    /// receive deadline. Inside it is an [`Error`]:
+    /// `error.downcast::<simple_ipc::Error>()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what was read is lost with the future.
     pub async fn read_all(mut self) -> io::Result<Vec<u8>> {
         let mut request = self.begun;
         request.drain(..self.at);

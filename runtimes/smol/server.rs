@@ -33,10 +33,8 @@ pub struct Server {
 
 impl Server {
     /// Takes the place at `path`. A relative path is made absolute now. Only this user can
-    /// connect.
-    ///
-    /// It waits only while another server starts or ends in the same folder, which takes a
-    /// moment.
+    /// connect. It waits only while another server starts or ends in the same folder, which takes
+    /// a moment.
     ///
     /// # Errors
     ///
@@ -72,8 +70,10 @@ impl Server {
     /// answer meanwhile. It counts as one of the [`exchanges`](Self::exchanges) from the first
     /// byte on.
     ///
-    /// A client that reads only when it has sent everything, as git's does, waits for ever for a
-    /// handler that answers a long request early, and the handler for it.
+    /// `Client::call`, `Connection::send` and a `RequestWriter` that is not split read only once all of
+    /// the request has been sent, as git's client does: if a handler answers a long request before it
+    /// has read it, either waits for the other until a deadline. Such clients
+    /// [`split`](super::RequestWriter::split) the request.
     ///
     /// # Errors
     ///
@@ -184,16 +184,16 @@ impl Server {
         self.start_local(executor, Streaming(handler))
     }
 
-    /// Serves until it is stopped, by QUIT for one: [`serve`](Self::serve) and
-    /// [`join`](Running::join).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future asks the server to stop, which it then does in the background.
+    /// Serves until it is stopped, by [`finish_and_stop`](Reply::finish_and_stop) for one:
+    /// [`serve`](Self::serve) and [`join`](Running::join).
     ///
     /// # Errors
     ///
     /// As those two.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future asks the server to stop, which it does in the background.
     pub async fn run<H, F, E>(self, handler: H) -> Result<Ending, Error>
     where
         H: Fn(Request, Reply) -> F + Send + Sync + 'static,
@@ -325,14 +325,14 @@ impl Running {
     /// Exchanges that were aborted at the drain deadline are not waited for: their handlers may
     /// still be at work, but their clients are hung up on.
     ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe: it can be called again.
-    ///
     /// # Errors
     ///
-    /// If the listener failed, which is told once; or [`ErrorKind::NoRuntime`] if the server's
-    /// executor was dropped.
+    /// If the listener failed, which is told once; [`ErrorKind::NoRuntime`] if the server's
+    /// executor ended before the server did.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the server goes on, and can be joined again.
     pub async fn join(&self) -> Result<Ending, Error> {
         let ended = poll_fn(|cx| self.control.poll_ended(cx)).await?;
         ended.ok_or_else(|| Error::new(Phase::Accept, &self.path, ErrorKind::NoRuntime))

@@ -130,16 +130,16 @@ impl Client {
     /// As [`connect`](Self::connect); if there is no server, one is started. Of the clients that
     /// find none at the same time, in all processes, one starts it.
     ///
-    /// # Cancel safety
-    ///
-    /// A server that is being started is started all the same.
-    ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect), and [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted)
     /// if the server ends before it is ready. The source, a
     /// [`StartFailure`](crate::endpoint::StartFailure), says how, and what it wrote to its standard
     /// error.
+    ///
+    /// # Cancel safety
+    ///
+    /// A server that is being started is started all the same.
     pub async fn connect_or_start(
         &self,
         starter: &crate::endpoint::Starter,
@@ -158,11 +158,11 @@ impl Client {
     /// As [`call`](Self::call); if there is no server, one is started, as by
     /// [`connect_or_start`](Self::connect_or_start).
     ///
-    /// # Cancel safety
+    /// # Errors
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
     /// As [`call`](Self::call) and [`connect_or_start`](Self::connect_or_start).
     pub async fn call_or_start(
@@ -301,7 +301,8 @@ impl RequestWriter {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Aborted`] if an earlier write has failed or was cancelled;
+    /// [`ErrorKind::Aborted`] if an earlier write has failed or was cancelled, or a poll of
+    /// [`AsyncWrite`] has left something unsent;
     /// [`ErrorKind::NoRuntime`] if this is no Tokio runtime.
     pub fn split(self) -> Result<(RequestWriter<Done>, Answer), Error> {
         let link = self.0.line().clone();

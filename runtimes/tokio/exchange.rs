@@ -49,7 +49,8 @@ impl Reply {
     /// # Errors
     ///
     /// If the client has hung up, or takes nothing until the send deadline. The answer cannot be
-    /// continued then. The error is an [`Error`] inside.
+    /// continued then. Inside it is an [`Error`]:
+    /// `error.downcast::<simple_ipc::Error>()`.
     ///
     /// # Cancel safety
     ///
@@ -100,7 +101,7 @@ impl Reply {
         Ok(Finished { stop: false })
     }
 
-    /// Ends the answer, and stops the server once this exchange is over: QUIT.
+    /// Ends the answer, and stops the server once this exchange is over, as git's QUIT does.
     ///
     /// # Errors
     ///
@@ -199,7 +200,8 @@ impl RequestReader {
     /// # Errors
     ///
     /// If the client hangs up inside its request, sends what is none, or nothing until the
-    /// receive deadline. The error is an [`Error`] inside.
+    /// receive deadline. Inside it is an [`Error`]:
+    /// `error.downcast::<simple_ipc::Error>()`.
     ///
     /// # Cancel safety
     ///

@@ -28,7 +28,8 @@ pub struct Server {
 
 impl Server {
     /// Takes the place at `path`. A relative path is made absolute now. Only this user can
-    /// connect. This needs no runtime yet.
+    /// connect. It waits only while another server starts or ends in the same folder, which takes
+    /// a moment, and needs no runtime yet.
     ///
     /// # Errors
     ///
@@ -77,8 +78,10 @@ impl Server {
     /// meanwhile. While it waits for its client it holds the place of an exchange, until the
     /// receive or send deadline.
     ///
-    /// A client that reads only when it has sent everything, as git's does, waits for ever for a
-    /// handler that answers a long request early, and the handler for it.
+    /// `Client::call`, `Connection::send` and a `RequestWriter` that is not split read only once all of
+    /// the request has been sent, as git's client does: if a handler answers a long request before it
+    /// has read it, either waits for the other until a deadline. Such clients
+    /// [`split`](super::RequestWriter::split) the request.
     ///
     /// # Errors
     ///
@@ -100,8 +103,8 @@ impl Server {
         })
     }
 
-    /// Serves until it is stopped, by QUIT for one: [`serve`](Self::serve) and
-    /// [`join`](Running::join).
+    /// Serves until it is stopped, by [`finish_and_stop`](Reply::finish_and_stop) for one:
+    /// [`serve`](Self::serve) and [`join`](Running::join).
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A server with shared state, streaming in both directions and a graceful end, blocking.
 //!
 //! ```text
-//! cargo run --example blocking_tally -- serve &          # until Ctrl-C
+//! cargo run --example blocking_tally -- serve            # in a terminal of its own; Ctrl-C ends it
 //! cargo run --example blocking_tally -- add < README.md  # counts the words of its input
 //! cargo run --example blocking_tally -- top | head       # the most frequent words
 //! ```
@@ -16,10 +16,11 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
 use simple_ipc::blocking::{Client, Finished, Reply, RequestReader, Server};
-use words::{Counting, Words};
+use simple_ipc::endpoint::runtime_folder;
+use words::{Counting, Words, unless_closed};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::temp_dir().join("blocking-tally.ipc");
+    let path = runtime_folder("simple-ipc-examples")?.join("blocking-tally.ipc");
     match std::env::args().nth(1).as_deref() {
         Some("serve") => {
             let server = Server::bind(&path)?.on_error(|error| eprintln!("{error}"));
@@ -39,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             io::copy(&mut request.finish()?, &mut io::stdout())?;
         }
         Some("top") => {
-            io::copy(&mut Client::new(&path).connect()?.send("top")?, &mut io::stdout())?;
+            let mut answer = Client::new(&path).connect()?.send("top")?;
+            unless_closed(io::copy(&mut answer, &mut io::stdout()))?;
         }
         _ => return Err("usage: blocking_tally serve|add|top".into()),
     }

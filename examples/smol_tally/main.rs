@@ -1,7 +1,7 @@
 //! A server with shared state, streaming in both directions and a graceful end, on smol.
 //!
 //! ```text
-//! cargo run --example smol_tally --features smol -- serve &          # until Ctrl-C
+//! cargo run --example smol_tally --features smol -- serve            # in a terminal of its own; Ctrl-C ends it
 //! cargo run --example smol_tally --features smol -- add < README.md  # counts words
 //! cargo run --example smol_tally --features smol -- top | head       # the most frequent
 //! ```
@@ -15,13 +15,14 @@ mod words;
 use std::io;
 use std::sync::Arc;
 
+use simple_ipc::endpoint::runtime_folder;
 use simple_ipc::smol::{Client, Finished, Reply, RequestReader, Server};
 use smol::Unblock;
 use smol::io::{AsyncReadExt as _, copy};
-use words::{Counting, Words};
+use words::{Counting, Words, unless_closed};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::temp_dir().join("smol-tally.ipc");
+    let path = runtime_folder("simple-ipc-examples")?.join("smol-tally.ipc");
     smol::block_on(async {
         match std::env::args().nth(1).as_deref() {
             Some("serve") => {
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             Some("top") => {
                 let answer = Client::new(&path).connect().await?.send("top").await?;
-                copy(answer, Unblock::new(io::stdout())).await?;
+                unless_closed(copy(answer, Unblock::new(io::stdout())).await)?;
             }
             _ => return Err("usage: smol_tally serve|add|top".into()),
         }

@@ -1,6 +1,7 @@
 //! What the tally counts, whatever the runtime.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use simple_ipc::pkt_line::{Record, Records};
@@ -61,5 +62,13 @@ impl Counting {
         if !self.word.is_empty() {
             *self.words.entry(std::mem::take(&mut self.word)).or_default() += 1;
         }
+    }
+}
+
+/// Whoever reads the output, `head` for one, may have seen enough.
+pub fn unless_closed(copied: io::Result<u64>) -> io::Result<()> {
+    match copied {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! A server with shared state, streaming in both directions and a graceful end, on Tokio.
 //!
 //! ```text
-//! cargo run --example tokio_tally --features tokio -- serve &          # until Ctrl-C
+//! cargo run --example tokio_tally --features tokio -- serve            # in a terminal of its own; Ctrl-C ends it
 //! cargo run --example tokio_tally --features tokio -- add < README.md  # counts words
 //! cargo run --example tokio_tally --features tokio -- top | head       # the most frequent
 //! ```
@@ -15,13 +15,14 @@ mod words;
 use std::io;
 use std::sync::Arc;
 
+use simple_ipc::endpoint::runtime_folder;
 use simple_ipc::tokio::{Client, Finished, Reply, RequestReader, Server};
 use tokio::io::{AsyncReadExt as _, copy, stdin, stdout};
-use words::{Counting, Words};
+use words::{Counting, Words, unless_closed};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::temp_dir().join("tokio-tally.ipc");
+    let path = runtime_folder("simple-ipc-examples")?.join("tokio-tally.ipc");
     match std::env::args().nth(1).as_deref() {
         Some("serve") => {
             let server = Server::bind(&path)?.on_error(|error| eprintln!("{error}"));
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Some("top") => {
             let mut answer = Client::new(&path).connect().await?.send("top").await?;
-            copy(&mut answer, &mut stdout()).await?;
+            unless_closed(copy(&mut answer, &mut stdout()).await)?;
         }
         _ => return Err("usage: tokio_tally serve|add|top".into()),
     }

@@ -163,7 +163,7 @@ pub enum Reason {
 pub struct Ending {
     /// Why it stopped.
     pub reason: Reason,
-    /// Exchanges that were aborted because the time to drain was over.
+    /// Exchanges that were aborted because the time to drain was over, or cut short.
     pub aborted: usize,
 }
 
@@ -356,6 +356,15 @@ impl Lifecycle {
     pub fn handle_stop(&mut self, reason: Reason) {
         if !self.is_stopping() {
             self.phase = Phase::Stopping(reason);
+        }
+    }
+
+    /// The server is to stop, and there is no time to drain, or no more of it.
+    pub fn handle_abort(&mut self, reason: Reason) {
+        self.handle_stop(reason);
+        self.limits.drain = Duration::ZERO;
+        if let Phase::Draining { until, .. } = &mut self.phase {
+            *until = Duration::ZERO;
         }
     }
 

@@ -163,6 +163,7 @@ macro_rules! pairing {
                     a_flush_is_visible_before_the_end
                     a_request_over_the_limit_is_refused
                     a_stopper_works_from_anywhere
+                    an_abort_waits_for_nobody
                     a_reply_kept_elsewhere_is_no_answer
                     an_answer_given_up_is_an_error
                     bound_is_not_yet_serving

@@ -47,6 +47,7 @@ fn event(input: &mut Input<'_>) -> Event {
         10 => Event::End,
         11 => Event::Unqueue,
         12 => Event::Shortage,
+        13 if number >= 192 => Event::Abort(Reason::Asked),
         13 => Event::Stop([Reason::Asked, Reason::Quit, Reason::Failed][at % 3]),
         14 if number % 2 == 0 => Event::PathLost,
         14 => Event::BacklogDrained,

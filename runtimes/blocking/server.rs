@@ -179,6 +179,12 @@ impl Running {
         self.shared.stop(Reason::Asked);
     }
 
+    /// As [`stop`](Self::stop), but exchanges under way are aborted at once; also while the server
+    /// drains.
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Something that can stop the server from elsewhere.
     pub fn handle(&self) -> StopHandle {
         StopHandle { shared: Arc::downgrade(&self.shared) }
@@ -225,6 +231,13 @@ impl StopHandle {
     pub fn stop(&self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.stop(Reason::Asked);
+        }
+    }
+
+    /// As [`Running::abort`]. Does nothing if the server has ended.
+    pub fn abort(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.abort();
         }
     }
 }
@@ -602,6 +615,11 @@ impl Shared {
 
     fn stop(&self, reason: Reason) {
         self.lock().lifecycle.handle_stop(reason);
+        self.wake_keeper();
+    }
+
+    fn abort(&self) {
+        self.lock().lifecycle.handle_abort(Reason::Asked);
         self.wake_keeper();
     }
 

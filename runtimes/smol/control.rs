@@ -250,6 +250,11 @@ impl Control {
         self.change(|state, _| state.lifecycle.handle_stop(reason));
     }
 
+    /// It is to stop without waiting for what is under way.
+    pub(super) fn abort(&self) {
+        self.change(|state, _| state.lifecycle.handle_abort(Reason::Asked));
+    }
+
     pub(super) fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::Acquire)
     }

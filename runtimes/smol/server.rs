@@ -315,6 +315,12 @@ impl Running {
         self.control.stop(Reason::Asked);
     }
 
+    /// As [`stop`](Self::stop), but exchanges under way are aborted at once; also while the server
+    /// drains.
+    pub fn abort(&self) {
+        self.control.abort();
+    }
+
     /// Something that can stop the server from elsewhere.
     pub fn handle(&self) -> StopHandle {
         StopHandle { control: Arc::downgrade(&self.control) }
@@ -356,6 +362,13 @@ impl StopHandle {
     pub fn stop(&self) {
         if let Some(control) = self.control.upgrade() {
             control.stop(Reason::Asked);
+        }
+    }
+
+    /// As [`Running::abort`]. Does nothing if the server has ended.
+    pub fn abort(&self) {
+        if let Some(control) = self.control.upgrade() {
+            control.abort();
         }
     }
 }

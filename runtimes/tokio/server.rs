@@ -162,7 +162,13 @@ impl Running {
     /// Asks the server to stop: its path goes at once, what is in the backlog is still served,
     /// exchanges under way end or are aborted at the drain deadline.
     pub fn stop(&self) {
-        stop(&self.shared);
+        self.handle().stop();
+    }
+
+    /// As [`stop`](Self::stop), but exchanges under way are aborted at once; also while the server
+    /// drains.
+    pub fn abort(&self) {
+        self.handle().abort();
     }
 
     /// Something that can stop the server from elsewhere.
@@ -214,12 +220,15 @@ pub struct StopHandle {
 impl StopHandle {
     /// As [`Running::stop`]. Does nothing if the server has ended.
     pub fn stop(&self) {
-        stop(&self.shared);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.stop(Reason::Asked);
+        }
     }
-}
 
-fn stop(shared: &Weak<Shared>) {
-    if let Some(shared) = shared.upgrade() {
-        shared.stop(Reason::Asked);
+    /// As [`Running::abort`]. Does nothing if the server has ended.
+    pub fn abort(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.abort();
+        }
     }
 }

@@ -219,6 +219,12 @@ impl Shared {
         self.settle(&state);
     }
 
+    pub(super) fn abort(&self) {
+        let mut state = self.lock();
+        state.lifecycle.handle_abort(Reason::Asked);
+        self.settle(&state);
+    }
+
     /// Wakes the keeper if something is due before it wakes by itself.
     fn settle(&self, state: &State) {
         if state.lifecycle.is_due_before(state.keeper_wakes, self.now()) {
@@ -700,7 +706,7 @@ impl Shared {
                     self.listener.shut_down();
                     self.is_shut.store(true, Ordering::SeqCst);
                 }
-                Action::Abort => self.abort(),
+                Action::Abort => self.abort_exchanges(),
                 Action::End(ending) => {
                     trace::ended(&self.serving.path, ending);
                     let failure = Mutex::new(self.lock().failure.take());
@@ -718,7 +724,7 @@ impl Shared {
         if state.must_not_end() { None } else { state.lifecycle.poll(self.now()) }
     }
 
-    fn abort(&self) {
+    fn abort_exchanges(&self) {
         let mut state = self.lock();
         state.aborted = true;
         let running = core::mem::take(&mut state.running);

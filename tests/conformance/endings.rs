@@ -350,6 +350,31 @@ pub fn the_drain_deadline_aborts_what_is_stuck<S: Server, C: Client>() {
     app.open("ever");
 }
 
+/// Neither a handler that is stuck nor one whose client takes nothing is waited for.
+pub fn an_abort_waits_for_nobody<S: Server, C: Client>() {
+    for is_draining in [false, true] {
+        let settings =
+            ServerSettings { drain: Some(Duration::from_secs(3600)), ..Default::default() };
+        let served = Served::<S>::with(App::commands(), settings);
+        let client: C = served.client();
+        let stuck = client.connect().unwrap().send(b"do open in; wait ever").unwrap();
+        let mut unread =
+            client.connect().unwrap().send(b"do write a; flush; bytes 20000000").unwrap();
+        unread.expect(b"a");
+        served.app.reached("in");
+        if is_draining {
+            served.running.stop();
+            eventually("the path goes", || !served.path().exists());
+        }
+        served.running.abort();
+        let Served { app, running, .. } = served;
+        assert_eq!(running.join().unwrap(), (Reason::Asked, 2));
+        assert_no_answer(&stuck.read_all().unwrap_err());
+        assert_truncated(&unread.read_all().unwrap_err());
+        app.open("ever");
+    }
+}
+
 /// One that waits for a place when the time is up is aborted too.
 pub fn the_drain_deadline_aborts_what_is_queued<S: Server, C: Client>() {
     let settings = ServerSettings {

@@ -148,6 +148,7 @@ pub trait StreamingServer: Server {
 /// A server that serves. Dropping it stops it.
 pub trait Running: Send + Sized + 'static {
     fn stop(&self);
+    fn abort(&self);
     /// Something that stops the server from anywhere.
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync>;
     /// Why it ended, and how many exchanges were aborted.

@@ -51,6 +51,10 @@ impl seam::Running for runtime::Running {
         self.stop();
     }
 
+    fn abort(&self) {
+        self.abort();
+    }
+
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
         let handle = self.handle();
         Box::new(move || handle.stop())

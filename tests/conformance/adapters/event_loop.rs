@@ -83,6 +83,10 @@ impl seam::Running for Running {
         wire::read_to_end(&mut wire::send(&self.path, &wire::frame(STOP)));
     }
 
+    fn abort(&self) {
+        unreachable!("an event loop is stopped by a request only")
+    }
+
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
         unreachable!("an event loop is stopped by a request only")
     }

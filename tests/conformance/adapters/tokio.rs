@@ -132,6 +132,10 @@ impl seam::Running for Running {
         self.running.as_ref().unwrap().stop();
     }
 
+    fn abort(&self) {
+        self.running.as_ref().unwrap().abort();
+    }
+
     fn stopper(&self) -> Box<dyn Fn() + Send + Sync> {
         let handle = self.running.as_ref().unwrap().handle();
         Box::new(move || handle.stop())

@@ -24,6 +24,7 @@ pub(crate) enum Event {
     Unqueue,
     Shortage,
     Stop(Reason),
+    Abort(Reason),
     PathLost,
     BacklogDrained,
     Poll,
@@ -109,6 +110,11 @@ impl Both {
             Event::Stop(reason) => {
                 self.lifecycle.handle_stop(reason);
                 self.model.stop(reason);
+            }
+            Event::Abort(reason) => {
+                self.lifecycle.handle_abort(reason);
+                self.model.abort(reason, self.now);
+                self.limits.drain = Duration::ZERO;
             }
             Event::PathLost => {
                 self.lifecycle.handle_path_lost();

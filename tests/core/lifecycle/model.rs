@@ -131,6 +131,14 @@ impl Model {
         }
     }
 
+    pub(crate) fn abort(&mut self, reason: Reason, now: Duration) {
+        self.stop(reason);
+        self.limits.drain = Duration::ZERO;
+        if let Phase::Draining { until, .. } = &mut self.phase {
+            *until = now;
+        }
+    }
+
     pub(crate) fn backlog_drained(&mut self) {
         self.backlog = false;
     }

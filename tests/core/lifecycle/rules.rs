@@ -224,6 +224,33 @@ fn no_time_to_drain_is_an_abort_at_once() {
 }
 
 #[test]
+fn an_abort_cuts_the_time_to_drain_short() {
+    for is_stopping in [false, true] {
+        let mut lifecycle = lifecycle(|limits| limits.drain = s(10));
+        lifecycle.handle_request();
+        let (begun, _) = lifecycle.handle_wait(true, ZERO);
+        if is_stopping {
+            lifecycle.handle_stop(Reason::Idle);
+            assert_eq!(lifecycle.poll(s(1)), Some(Action::Stop(Reason::Idle)));
+            assert_eq!(lifecycle.poll(s(1)), None);
+            lifecycle.handle_abort(Reason::Asked);
+        } else {
+            lifecycle.handle_abort(Reason::Asked);
+            assert_eq!(lifecycle.poll(s(1)), Some(Action::Stop(Reason::Asked)));
+        }
+        assert_eq!(lifecycle.wake_after(s(1)), Some(ZERO));
+        assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(begun, Closing::Ending)));
+        assert_eq!(lifecycle.poll(s(1)), Some(Action::Abort));
+        // The first reason counts, and nothing more comes of another one.
+        lifecycle.handle_abort(Reason::Failed);
+        let reason = if is_stopping { Reason::Idle } else { Reason::Asked };
+        assert_eq!(ended(&mut lifecycle, s(1)), (reason, 1));
+        lifecycle.handle_abort(Reason::Failed);
+        assert_eq!((lifecycle.poll(s(2)), lifecycle.wake_after(s(2))), (None, None));
+    }
+}
+
+#[test]
 fn tickets_that_were_never_given_out_do_nothing() {
     let mut lifecycle = lifecycle(|limits| limits.silence = Some(s(1)));
     let (ticket, _) = lifecycle.handle_wait(false, ZERO);

@@ -89,6 +89,8 @@ pub enum Admission {
     Run,
     /// Wait at the end of the queue until a place is handed over.
     Queue,
+    /// Hang up: the server has ended, or has aborted what was under way.
+    Refuse,
 }
 
 /// What becomes of the place of an exchange that has ended.
@@ -317,7 +319,9 @@ impl Lifecycle {
 
     /// A request is whole (or, for a streaming handler, has begun): may its exchange begin?
     pub fn handle_request(&mut self) -> Admission {
-        if self.running < self.limits.exchanges.get() {
+        if matches!(self.phase, Phase::Draining { aborted: Some(_), .. } | Phase::Ended(_)) {
+            Admission::Refuse
+        } else if self.running < self.limits.exchanges.get() {
             self.running += 1;
             Admission::Run
         } else {

@@ -747,6 +747,7 @@ impl Shared {
                 self.exchange(ready);
             }
             Admission::Queue => state.queue.push_back(ready),
+            Admission::Refuse => {}
         }
     }
 
@@ -756,6 +757,7 @@ impl Shared {
         match state.lifecycle.handle_request() {
             Admission::Run => state.jobs.push_back(ready),
             Admission::Queue => return state.queue.push_back(ready),
+            Admission::Refuse => return,
         }
         if state.jobs.len() <= state.late_idle {
             self.job_ready.notify_one();

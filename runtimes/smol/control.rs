@@ -423,17 +423,14 @@ impl Control {
     ) -> Turn {
         self.change(|state, now| {
             // In this order, so that the server is not idle in between.
-            let turn = if state.is_over() || self.is_aborted() {
-                Turn::Refused
-            } else {
-                match state.lifecycle.handle_request() {
-                    Admission::Run => Turn::Run,
-                    Admission::Queue => {
-                        let number = state.hold(stream, waker);
-                        state.queue.push_back(number);
-                        Turn::Queue(number)
-                    }
+            let turn = match state.lifecycle.handle_request() {
+                Admission::Run => Turn::Run,
+                Admission::Queue => {
+                    let number = state.hold(stream, waker);
+                    state.queue.push_back(number);
+                    Turn::Queue(number)
                 }
+                Admission::Refuse => Turn::Refused,
             };
             if let Some(ticket) = ticket {
                 state.leave(ticket, stream, now);

@@ -510,9 +510,6 @@ impl Shared {
     /// Begins an exchange, or puts it into the queue.
     fn begin(self: &Arc<Self>, ready: Ready, in_place: bool) {
         let mut state = self.lock();
-        if state.aborted {
-            return;
-        }
         match state.lifecycle.handle_request() {
             Admission::Run => {
                 let exchange = self.enter(&mut state, ready);
@@ -520,6 +517,7 @@ impl Shared {
                 self.run(exchange, in_place);
             }
             Admission::Queue => state.queue.push_back(ready),
+            Admission::Refuse => {}
         }
     }
 

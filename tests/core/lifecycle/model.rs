@@ -96,6 +96,9 @@ impl Model {
     }
 
     pub(crate) fn request(&mut self) -> Admission {
+        if let Phase::Draining { aborted: Some(_), .. } | Phase::Ended = self.phase {
+            return Admission::Refuse;
+        }
         if self.running == self.limits.exchanges.get() {
             self.queued += 1;
             return Admission::Queue;

@@ -241,10 +241,13 @@ fn an_abort_cuts_the_time_to_drain_short() {
         assert_eq!(lifecycle.wake_after(s(1)), Some(ZERO));
         assert_eq!(lifecycle.poll(s(1)), Some(Action::Close(begun, Closing::Ending)));
         assert_eq!(lifecycle.poll(s(1)), Some(Action::Abort));
+        // It was accepted before, and would be waited for by nobody.
+        assert_eq!(lifecycle.handle_request(), Admission::Refuse);
         // The first reason counts, and nothing more comes of another one.
         lifecycle.handle_abort(Reason::Failed);
         let reason = if is_stopping { Reason::Idle } else { Reason::Asked };
         assert_eq!(ended(&mut lifecycle, s(1)), (reason, 1));
+        assert_eq!(lifecycle.handle_request(), Admission::Refuse);
         lifecycle.handle_abort(Reason::Failed);
         assert_eq!((lifecycle.poll(s(2)), lifecycle.wake_after(s(2))), (None, None));
     }

@@ -377,6 +377,7 @@ impl World {
                 self.clients[client].place = At::Queue;
                 self.queue.push_back(client);
             }
+            Admission::Refuse => unreachable!("nothing is accepted when it has ended"),
         }
     }
 

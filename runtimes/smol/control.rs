@@ -133,10 +133,6 @@ impl State {
         self.stopped && !self.closing.is_empty()
     }
 
-    fn is_over(&self) -> bool {
-        self.ended.is_some() || self.lifecycle.ending().is_some()
-    }
-
     /// Lets those go on who can after a change.
     fn settle(&mut self, now: Duration) {
         if self.lifecycle.may_read() {

@@ -1,10 +1,12 @@
 //! `simple-ipc bench`.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,7 @@ use simple_ipc::Error;
 use simple_ipc::blocking::Client;
 
 use crate::exit::{self, Failure, Status};
-use crate::values;
+use crate::values::{self, Limit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +30,8 @@ Examples:
 ///
 /// Each client sends its next request when it has the answer to the last, each on a connection of
 /// its own, as the protocol wants it; the time counts from before connecting until the end of the
-/// answer. One request is sent beforehand, to see that all is well, and does not count.
+/// answer. One request is sent beforehand, to see that all is well, and does not count. When the
+/// clients have failed often and nobody has had an answer, it stops early.
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
@@ -52,6 +55,9 @@ pub struct Bench {
     /// Stop after this long [default: 3s, or any time with --requests]
     #[arg(short, long, value_parser = values::duration)]
     duration: Option<Duration>,
+    /// Count a request as failed when it takes longer; "none" waits for ever
+    #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = values::duration_or_none)]
+    timeout: Limit<Duration>,
     /// Print the result as one JSON object; times are in nanoseconds
     #[arg(long)]
     json: bool,
@@ -66,6 +72,9 @@ struct Load {
     since: Instant,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// Since somebody had an answer, of all clients; and how many are too many.
+    failed_in_a_row: AtomicU64,
+    many: u64,
     stop: AtomicBool,
 }
 
@@ -79,15 +88,10 @@ struct Seen {
 impl Bench {
     pub fn run(self) -> Result<Status, Failure> {
         let request = match self.size {
-            Some(size) => vec![
-                b'x';
-                usize::try_from(size).map_err(|_| {
-                    Failure::new(Status::Usage, "--size is more than there is memory for")
-                })?
-            ],
+            Some(size) => payload(size)?,
             None => self.request.clone().into_encoded_bytes(),
         };
-        let client = Client::new(&self.path);
+        let client = Client::new(&self.path).total_deadline(self.timeout.0);
         let answer = client.call(&request)?.len();
         let load = Load {
             client,
@@ -100,10 +104,11 @@ impl Bench {
             since: Instant::now(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            failed_in_a_row: AtomicU64::new(0),
+            many: 10 * u64::from(self.clients),
             stop: AtomicBool::new(false),
         };
-        let seen = load.run(self.clients)?;
-        let took = load.since.elapsed();
+        let (seen, took) = load.run(self.clients)?;
         let report =
             Report { bench: &self, seen: &seen, took, request: load.request.len(), answer };
         let text = if self.json { report.json() } else { report.text() };
@@ -113,9 +118,12 @@ impl Bench {
             Some(error) => {
                 let failure = Failure::from(error);
                 let (failed, all) = (seen.failed, seen.failed + seen.times.len());
+                let early = if load.stop.into_inner() { "stopped early: " } else { "" };
                 Err(Failure::new(
                     failure.status,
-                    format_args!("{failed} of {all} requests failed, the first because: {failure}"),
+                    format_args!(
+                        "{early}{failed} of {all} requests failed, the first because: {failure}"
+                    ),
                 ))
             }
         }
@@ -123,12 +131,18 @@ impl Bench {
 }
 
 impl Load {
-    /// All clients at once.
-    fn run(&self, clients: u16) -> Result<Seen, Failure> {
+    /// All clients at once, and how long it took.
+    fn run(&self, clients: u16) -> Result<(Seen, Duration), Failure> {
         thread::scope(|scope| {
             let mut threads = Vec::new();
+            let (at_work, over) = channel::<Infallible>();
             for _ in 0..clients {
-                match thread::Builder::new().spawn_scoped(scope, || self.client()) {
+                let at_work = at_work.clone();
+                let client = move || {
+                    let _at_work = at_work;
+                    self.client()
+                };
+                match thread::Builder::new().spawn_scoped(scope, client) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
                         self.stop.store(true, Ordering::Relaxed);
@@ -136,7 +150,9 @@ impl Load {
                     }
                 }
             }
-            self.watch(|| threads.iter().all(|thread| thread.is_finished()));
+            drop(at_work);
+            self.watch(&over);
+            let took = self.since.elapsed();
             let mut all = Seen::nothing();
             for thread in threads {
                 let Seen { times, failed, first_error } = thread.join().expect("no client panics");
@@ -144,7 +160,7 @@ impl Load {
                 all.failed += failed;
                 all.first_error = all.first_error.or(first_error);
             }
-            Ok(all)
+            Ok((all, took))
         })
     }
 
@@ -152,7 +168,6 @@ impl Load {
     fn client(&self) -> Seen {
         let mut seen = Seen::nothing();
         let mut answer = Vec::new();
-        let mut failures_in_a_row = 0;
         while !self.stop.load(Ordering::Relaxed)
             && self.begun.fetch_add(1, Ordering::Relaxed) < self.requests
             && self.since.elapsed() < self.duration
@@ -162,40 +177,48 @@ impl Load {
                 Ok(()) => {
                     let took = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
                     seen.times.record(took.max(1)).expect("they grow as needed");
-                    failures_in_a_row = 0;
+                    self.failed_in_a_row.store(0, Ordering::Relaxed);
                 }
                 Err(error) => {
                     seen.failed += 1;
                     seen.first_error.get_or_insert(error);
-                    failures_in_a_row += 1;
+                    // The server is gone, or answers nobody: there is nothing to measure.
+                    if self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) >= self.many {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
                 }
             }
             self.ended.fetch_add(1, Ordering::Relaxed);
-            if failures_in_a_row == 10 {
-                // The server is gone, or answers nobody: there is nothing to measure.
-                self.stop.store(true, Ordering::Relaxed);
-            }
         }
         seen
     }
 
     /// Shows how far it has come, if somebody watches, until it is over.
-    fn watch(&self, is_over: impl Fn() -> bool) {
+    fn watch(&self, over: &Receiver<Infallible>) {
         if !io::stderr().is_terminal() {
+            let Err(_) = over.recv();
             return;
         }
         let style = ProgressStyle::with_template("{wide_bar} {msg}").expect("it is well-formed");
         let bar = ProgressBar::new(1000).with_style(style);
-        while !is_over() {
+        while over.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
             let (ended, elapsed) = (self.ended.load(Ordering::Relaxed), self.since.elapsed());
             let of_requests = ended as f64 / self.requests as f64;
             let of_time = elapsed.as_secs_f64() / self.duration.as_secs_f64();
             bar.set_position((of_requests.max(of_time) * 1000.0) as u64);
-            bar.set_message(format!("{:.0}/s", ended as f64 / elapsed.as_secs_f64()));
-            thread::sleep(Duration::from_millis(100));
+            bar.set_message(format!("{}/s", rate(ended as f64 / elapsed.as_secs_f64())));
         }
         bar.finish_and_clear();
     }
+}
+
+/// So many bytes, if there is memory for them.
+fn payload(size: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let len = usize::try_from(size).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
+    let len = len.ok_or_else(|| Failure::usage("--size is more than there is memory for"))?;
+    bytes.resize(len, b'x');
+    Ok(bytes)
 }
 
 impl Seen {
@@ -277,11 +300,11 @@ impl Report<'_> {
     fn text(&self) -> String {
         let times = &self.seen.times;
         let mut text = format!(
-            "{} answers in {:.2} s: {:.0} a second, {} clients at once\n\
+            "{} answers in {:.2} s: {} a second, {} clients at once\n\
              {} bytes sent and {} received each time; {} failed\n",
             times.len(),
             self.took.as_secs_f64(),
-            self.rate(),
+            rate(self.rate()),
             self.bench.clients,
             self.request,
             self.answer,
@@ -321,6 +344,11 @@ impl Report<'_> {
             let _ = writeln!(text, "{}", line.trim_end());
         }
     }
+}
+
+/// So many a second; with a decimal if they are few.
+fn rate(number: f64) -> String {
+    if number < 10.0 { format!("{number:.1}") } else { format!("{number:.0}") }
 }
 
 /// Three digits and a unit.

@@ -66,6 +66,10 @@ impl Status {
         Self::OutputClosed,
     ];
 
+    /// What reading and writing packets may come to.
+    pub const OF_PACKETS: [Self; 5] =
+        [Self::Success, Self::Failure, Self::Usage, Self::Malformed, Self::OutputClosed];
+
     fn meaning(self) -> &'static str {
         match self {
             Self::Success => "all is well",
@@ -128,6 +132,10 @@ impl Failure {
         Self { status, message: one_line(&message.to_string()) }
     }
 
+    pub fn usage(message: impl Display) -> Self {
+        Self::new(Status::Usage, message)
+    }
+
     /// The system refused to do `what`.
     pub fn io(what: impl Display, error: &io::Error) -> Self {
         Self::new(Status::Failure, format_args!("cannot {what}: {error}"))
@@ -181,6 +189,9 @@ impl From<Error> for Failure {
         let failure = Self::new(status, &error);
         match (error.phase(), status) {
             (Phase::Bind, Status::InUse) => failure.advise("stop it first, or use another path"),
+            (Phase::Connect, Status::Denied) => {
+                failure.advise("its owner can let others in, with 'serve --access' for one")
+            }
             (_, Status::NoWholeAnswer) => failure.advise("its log may say why"),
             _ => failure,
         }
@@ -193,24 +204,39 @@ pub fn complain(message: impl Display) {
     say(format_args!("{LOUD}simple-ipc:{LOUD:#} {message}"));
 }
 
-/// One line on standard error.
+/// One line on standard error, in one piece: others write there too.
 pub fn say(line: impl Display) {
+    let line = format!("{line}\n");
+    let stderr = io::stderr();
     // Nobody is left to be told if this fails.
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = match anstream::AutoStream::choice(&stderr) {
+        anstream::ColorChoice::Never => {
+            stderr.lock().write_all(anstream::adapter::strip_str(&line).to_string().as_bytes())
+        }
+        _ => anstream::stderr().lock().write_all(line.as_bytes()),
+    };
 }
 
 /// The command line is not one, or asks for help.
 pub fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == Misuse::DisplayHelpOnMissingArgumentOrSubcommand {
-        // Nobody is left to be told if this fails.
-        let _ = error.print();
+        if let Err(error) = error.print() {
+            return Failure::output(&error).report().into();
+        }
     } else {
+        let misused = misused();
         let text = error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
         let text = text.split("\n\nFor more information").next().unwrap_or_default();
         let text = text.trim_start_matches("error: ").split("\n\n").map(one_line);
         let text = text.collect::<Vec<_>>().join("; ");
-        complain(format_args!("{text}; see '{} --help'", misused()));
+        let advice = match error.kind() {
+            Misuse::UnknownArgument if misused.ends_with("serve") => {
+                "put -- before the command, or "
+            }
+            _ => "",
+        };
+        complain(format_args!("{text}; {advice}see '{misused} --help'"));
     }
     ExitCode::from(error.exit_code() as u8)
 }
@@ -227,13 +253,29 @@ fn misused() -> String {
     name
 }
 
-/// Any text in one line.
+/// Any text in one line, with nothing in it that a terminal obeys.
 fn one_line(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut line = lines.next().unwrap_or_default().to_owned();
-    for next in lines {
-        line.push(' ');
-        line.push_str(next);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut one = String::new();
+    for line in lines {
+        one.extend((!one.is_empty()).then_some(' '));
+        for character in line.chars() {
+            match character.is_control() {
+                true => one.extend(character.escape_default()),
+                false => one.push(character),
+            }
+        }
     }
-    line
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn one_line_and_nothing_to_obey() {
+        assert_eq!(one_line("\n a\n\n  b\r\nc "), "a b c");
+        assert_eq!(one_line("\u{1b}[31mred\rhid, é"), "\\u{1b}[31mred\\rhid, é");
+    }
 }

@@ -31,13 +31,20 @@ impl Input {
         Ok(Self { name, length, read: Box::new(file) })
     }
 
+    const STANDARD: &str = "standard input";
+
     pub fn standard() -> Self {
-        Self { name: "standard input".into(), length: None, read: Box::new(io::stdin()) }
+        Self { name: Self::STANDARD.into(), length: None, read: Box::new(io::stdin()) }
     }
 
     pub fn of(bytes: Vec<u8>) -> Self {
         let length = Some(bytes.len() as u64);
         Self { name: "the argument".into(), length, read: Box::new(Cursor::new(bytes)) }
+    }
+
+    /// Whether it is standard input.
+    pub fn is_standard(&self) -> bool {
+        self.name == Self::STANDARD
     }
 
     /// What it is called.

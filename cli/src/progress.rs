@@ -69,5 +69,8 @@ impl Progress {
 
 fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("it is well-formed");
-    ProgressBar::new_spinner().with_style(style)
+    let spinner = ProgressBar::new_spinner().with_style(style);
+    // It turns when nothing moves, too.
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }

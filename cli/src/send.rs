@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use simple_ipc::blocking::{Answer, Client, Connection, RequestWriter};
 use simple_ipc::endpoint::Starter;
 use simple_ipc::exchange::Done;
@@ -35,7 +35,8 @@ Examples:
 /// once and in constant memory, whatever their sizes.
 ///
 /// Without --timeout only inactivity is limited: 30 s until the server takes more of the request,
-/// 60 s until the answer begins once the request has been sent, 30 s within the answer.
+/// 60 s until the answer begins once the request has been sent, 30 s within the answer. (The server
+/// has limits of its own: 'simple-ipc serve' gives up on a client that pauses for --client-timeout.)
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
@@ -60,7 +61,13 @@ pub struct Send {
     wait: Option<Duration>,
     /// If there is no server, start one with this command: everything that follows. Of clients
     /// that find none at the same time one starts it
-    #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        value_hint = ValueHint::CommandName,
+    )]
     start: Option<Vec<OsString>>,
 }
 
@@ -81,6 +88,10 @@ impl Send {
     pub fn run(mut self) -> Result<Status, Failure> {
         let input = self.input()?;
         let connection = self.connect()?;
+        if input.is_standard() && stdin().is_terminal() && stderr().is_terminal() {
+            let end = if cfg!(windows) { "Ctrl-Z and Enter" } else { "Ctrl-D" };
+            exit::say(format_args!("type the request, then {end} on a line of its own"));
+        }
         let failed = |error| self.explain(error);
 
         let progress = Arc::new(Progress::new(input.length));
@@ -110,10 +121,6 @@ impl Send {
             (None, Some(path)) => return Input::open(Some(path)),
             (None, None) => {}
         }
-        if stdin().is_terminal() && stderr().is_terminal() {
-            let end = if cfg!(windows) { "Ctrl-Z and Enter" } else { "Ctrl-D" };
-            exit::say(format_args!("type the request, then {end} on a line of its own"));
-        }
         Ok(Input::standard())
     }
 
@@ -129,27 +136,38 @@ impl Send {
                 .wait_deadline(None)
                 .receive_deadline(None);
         }
-        let connection = match &self.start {
-            Some(words) => {
-                let mut command = Command::new(&words[0]);
-                command.args(&words[1..]);
+        let connection = match self.starts() {
+            Some([program, arguments @ ..]) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
                 client.connect_or_start(&Starter::new(command))
             }
-            None => client.connect(),
+            _ => client.connect(),
         };
         connection.map_err(|error| self.explain(error))
+    }
+
+    /// What --start is to run; it may have been set off by `--`.
+    fn starts(&self) -> Option<&[OsString]> {
+        match self.start.as_deref() {
+            Some([first, words @ ..]) if first == "--" && !words.is_empty() => Some(words),
+            words => words,
+        }
     }
 
     /// What went wrong, and what can be done about it with the options there are.
     fn explain(&self, error: Error) -> Failure {
         let failure = Failure::from(error);
         match (failure.status, self.timeout, self.wait) {
-            (Status::NotStarted, _, _) => match self.start.as_deref() {
-                Some([program, ..]) => {
-                    failure.advise(format_args!("--start ran: {}", Path::new(program).display()))
+            (Status::NotStarted | Status::NotFound | Status::NotListening, _, _)
+                if self.start.is_some() =>
+            {
+                let program = Path::new(&self.starts().expect("it has one")[0]).display();
+                match failure.status {
+                    Status::NotStarted => failure.advise(format_args!("--start ran: {program}")),
+                    _ => failure.advise(format_args!("--start is to serve there: {program}")),
                 }
-                _ => failure,
-            },
+            }
             (Status::TimedOut, Some(_), _) => failure.advise("--timeout allows more"),
             (Status::TimedOut, None, _) => failure.advise("--timeout sets another limit"),
             (Status::Busy, _, _) => failure.advise("--wait waits longer"),

@@ -202,8 +202,12 @@ impl Decoder {
     pub const fn end_of_stream(&self) -> Result<(), Truncated> {
         match self.state {
             State::Header { have: 0, .. } | State::Failed(_) => Ok(()),
-            State::Header { have, .. } => Err(Truncated { missing: HEADER_LEN - have as usize }),
-            State::Payload { left, .. } => Err(Truncated { missing: left as usize }),
+            State::Header { have, .. } => {
+                Err(Truncated { missing: HEADER_LEN - have as usize, in_header: true })
+            }
+            State::Payload { left, .. } => {
+                Err(Truncated { missing: left as usize, in_header: false })
+            }
         }
     }
 
@@ -237,12 +241,15 @@ pub struct Truncated {
     /// How many bytes are known to be missing: of the payload, or of the header if that was
     /// cut.
     pub missing: usize,
+    /// Whether the header was cut, so that nothing is known of the payload.
+    pub in_header: bool,
 }
 
 impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = if self.missing == 1 { "byte" } else { "bytes" };
-        write!(f, "the stream ends {} {bytes} short of a packet's end", self.missing)
+        let part = if self.in_header { "its header's" } else { "its" };
+        write!(f, "the stream ends inside a packet, {} {bytes} short of {part} end", self.missing)
     }
 }
 

@@ -102,8 +102,8 @@ impl Reader {
         let end = match (self.failed, self.decoder.end_of_stream()) {
             (Some(error), _) => End::Bad(error.offset as usize, error.header.bytes()),
             (None, Ok(())) => End::Clean,
-            (None, Err(cut)) if self.decoder.in_place() > 0 => End::InData(cut.missing, self.data),
-            (None, Err(cut)) => End::InHeader(cut.missing),
+            (None, Err(cut)) if cut.in_header => End::InHeader(cut.missing),
+            (None, Err(cut)) => End::InData(cut.missing, self.data),
         };
         (self.packets, end)
     }

@@ -8,7 +8,12 @@ use simple_ipc::pkt_line::band::Band;
 use simple_ipc::pkt_line::{Header, text};
 
 use super::packets::{Packet, Packets};
-use crate::exit::{Failure, Status};
+use crate::exit::{self, Failure, Status};
+
+const EXAMPLES: &str = "\
+Examples:
+  simple-ipc pkt-line inspect traffic.bin
+  git upload-pack --http-backend-info-refs . | simple-ipc pkt-line inspect";
 
 /// List the packets of any pkt-line stream
 ///
@@ -19,10 +24,10 @@ use crate::exit::{Failure, Status};
 /// A malformed stream is listed as far as it can be read; an error then names the place and the
 /// reason.
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
-  simple-ipc pkt-line inspect traffic.bin
-  git upload-pack --http-backend-info-refs . | simple-ipc pkt-line inspect")]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::OF_PACKETS)),
+)]
 pub struct Inspect {
     /// The stream; standard input if it is left out or "-"
     file: Option<PathBuf>,

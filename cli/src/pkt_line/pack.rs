@@ -7,19 +7,24 @@ use clap::Args;
 use simple_ipc::pkt_line::{DataLen, Header, MAX_PAYLOAD_LEN, Records};
 
 use super::SPECIAL;
-use crate::exit::{Failure, Status};
+use crate::exit::{self, Failure, Status};
 use crate::input::Input;
+
+const EXAMPLES: &str = "\
+Examples:
+  printf 'command=ls-refs\\n0001\\npeel\\n0000\\n' | simple-ipc pkt-line pack
+  simple-ipc pkt-line pack --message <request.bin | socat - UNIX:x.ipc
+  echo '\\x02almost done\\n' | simple-ipc pkt-line pack --escaped";
 
 /// Make packets from text: one from each line
 ///
 /// The line's end belongs to the packet, as git wants it of text. The lines 0000, 0001 and 0002 make
 /// a flush, a delimiter and a response-end packet.
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
-  printf 'command=ls-refs\\n0001\\npeel\\n0000\\n' | simple-ipc pkt-line pack
-  simple-ipc pkt-line pack --message <request.bin | socat - UNIX:x.ipc
-  echo '\\x02almost done\\n' | simple-ipc pkt-line pack --escaped")]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::OF_PACKETS)),
+)]
 pub struct Pack {
     /// The text; standard input if it is left out or "-"
     file: Option<PathBuf>,

@@ -9,17 +9,22 @@ use simple_ipc::pkt_line::{Data, Header};
 
 use super::SPECIAL;
 use super::packets::{Packet, Packets};
-use crate::exit::{Failure, Status};
+use crate::exit::{self, Failure, Status};
+
+const EXAMPLES: &str = "\
+Examples:
+  simple-ipc pkt-line unpack traffic.bin
+  socat -u UNIX:x.ipc - | simple-ipc pkt-line unpack --message";
 
 /// Make text from packets: a line from each
 ///
 /// A line's end is added where a payload has none. Flush, delimiter and response-end packets become
 /// the lines 0000, 0001 and 0002.
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
-  simple-ipc pkt-line unpack traffic.bin
-  socat -u UNIX:x.ipc - | simple-ipc pkt-line unpack --message")]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", exit::table(&Status::OF_PACKETS)),
+)]
 pub struct Unpack {
     /// The stream; standard input if it is left out or "-"
     file: Option<PathBuf>,
@@ -49,6 +54,7 @@ impl Unpack {
         let failed = |error| Failure::output(&error);
         let mut is_whole = false;
         let mut has_failed = false;
+        let mut ends_line = true;
         loop {
             if packets.must_wait() {
                 output.flush().map_err(failed)?;
@@ -72,10 +78,12 @@ impl Unpack {
                 if let Header::Data(_) = header {
                     match band(payload) {
                         Ok((Band::Data, bytes)) => output.write_all(bytes).map_err(failed)?,
-                        Ok((Band::Progress, bytes)) => aside(bytes),
-                        Ok((Band::Error, bytes)) => {
+                        Ok((band, bytes)) => {
+                            // What comes first is seen first.
+                            output.flush().map_err(failed)?;
                             aside(bytes);
-                            has_failed = true;
+                            ends_line = bytes.ends_with(b"\n") || bytes.ends_with(b"\r");
+                            has_failed |= band == Band::Error;
                         }
                         Err(why) => {
                             return Err(packets.malformed(format!("at byte {offset}: {why}")));
@@ -85,6 +93,9 @@ impl Unpack {
             } else {
                 line(header, payload, self.escaped, output).map_err(failed)?;
             }
+        }
+        if !ends_line {
+            aside(b"\n");
         }
         match (self.message && !is_whole, has_failed) {
             (true, _) => Err(packets.malformed("at its end: no flush packet ends the message")),

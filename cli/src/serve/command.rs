@@ -16,12 +16,11 @@ impl CommandLine {
     /// It is looked for at once, so that a typing error need not wait for the first request.
     pub fn new(words: Vec<OsString>) -> Result<Self, Failure> {
         #[cfg(unix)]
-        if !unix::can_be_run(&words[0]) {
+        if let Err(what) = unix::can_be_run(&words[0]) {
             let name = std::path::Path::new(&words[0]).display();
-            return Err(Failure::new(
-                crate::exit::Status::Usage,
-                format_args!("command not found: {name}; give its path, or install it"),
-            ));
+            return Err(Failure::usage(format_args!(
+                "{what}: {name}; give its path, or install it"
+            )));
         }
         Ok(Self(words))
     }
@@ -71,17 +70,20 @@ mod unix {
     use rustix::fs::{Access, access};
     use rustix::process::{Pid, Signal, kill_process_group};
 
-    /// Whether `program` is there, as `execvp` would look for it.
-    pub(super) fn can_be_run(program: &OsStr) -> bool {
-        let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    /// Whether `program` is there, as `execvp` would look for it, or what is wrong with it.
+    pub(super) fn can_be_run(program: &OsStr) -> Result<(), &'static str> {
+        let runs = |path: &Path| match path.is_file() {
+            false => Err("command not found"),
+            true if access(path, Access::EXEC_OK).is_err() => Err("command not executable"),
+            true => Ok(()),
+        };
         if program.as_bytes().contains(&b'/') {
             return runs(Path::new(program));
         }
-        match env::var_os("PATH") {
-            Some(path) => env::split_paths(&path).any(|folder| runs(&folder.join(program))),
-            // The system has a default of its own.
-            None => true,
-        }
+        // The system has a default of its own.
+        let Some(path) = env::var_os("PATH") else { return Ok(()) };
+        let mut found = env::split_paths(&path).map(|folder| runs(&folder.join(program)));
+        if found.any(|it| it.is_ok()) { Ok(()) } else { Err("command not found") }
     }
 
     pub(super) fn kill_group(leader: u32) {

@@ -9,9 +9,10 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_process::{ChildStdin, ChildStdout};
@@ -49,8 +50,8 @@ pub trait Reply: Send + Sync + 'static {
     fn both<T: Send>(
         first: impl Future<Output = ()> + Send,
         second: impl Future<Output = T> + Send,
-    ) -> impl Future<Output = T> + Send {
-        async { zip(first, second).await.1 }
+    ) -> impl Future<Output = io::Result<T>> + Send {
+        async { Ok(zip(first, second).await.1) }
     }
 }
 
@@ -94,6 +95,8 @@ pub enum Cut {
     Command(io::Error),
     /// The answer could not be sent.
     Answer(io::Error),
+    /// The server has stopped, and did not wait any longer.
+    Drained,
     /// The server's user wants it to end at once.
     Aborted,
 }
@@ -101,13 +104,14 @@ pub enum Cut {
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientLeft => f.write_str("the client has left, so the command was killed"),
+            Self::ClientLeft => f.write_str("the client has left"),
             Self::Request(error) => write!(f, "the request is not whole: {error}"),
             Self::TooLong(limit) => write!(f, "the request is longer than {limit} bytes"),
             Self::NotStarted(error) => write!(f, "the command cannot be started: {error}"),
             Self::Failed(status) => write!(f, "the command failed: {status}"),
             Self::Command(error) => write!(f, "the command cannot be read from: {error}"),
             Self::Answer(error) => write!(f, "the answer cannot be sent: {error}"),
+            Self::Drained => f.write_str("the server has stopped, and the time to drain was over"),
             Self::Aborted => f.write_str("the server was told to abort"),
         }
     }
@@ -120,6 +124,9 @@ pub struct Service {
     command: Option<Arc<CommandLine>>,
     max_request: Option<u64>,
     log: Arc<Log>,
+    /// When the server was told to stop, and whether to abort, if it was; and how long it drains.
+    told: Arc<Told>,
+    drain: Duration,
     /// It is closed when everything must end at once.
     abort: Receiver<Infallible>,
     /// Whoever waits for the end of all exchanges sees that nobody has it any more.
@@ -128,24 +135,50 @@ pub struct Service {
 
 /// The end of a service's exchanges.
 pub struct Exchanges {
-    abort: Sender<Infallible>,
-    /// It is held so that only [`abort`](Self::abort) closes it.
-    aborted: Receiver<Infallible>,
+    ends: Ends,
     under_way: mpsc::Receiver<Infallible>,
 }
 
+#[derive(Debug, Default)]
+struct Told {
+    stop: OnceLock<Instant>,
+    abort: AtomicBool,
+}
+
+/// What exchanges are told of the end.
+#[derive(Clone)]
+pub struct Ends {
+    told: Arc<Told>,
+    abort: Sender<Infallible>,
+}
+
+impl Ends {
+    /// The server is about to stop.
+    pub fn are_stopping(&self) {
+        // A second time makes no difference.
+        let _ = self.told.stop.set(Instant::now());
+    }
+
+    /// The server is about to abort them: that is why, whatever they see of it.
+    pub fn are_aborted(&self) {
+        self.told.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// They end at once.
+    pub fn abort(&self) {
+        self.abort.close();
+    }
+}
+
 impl Exchanges {
-    /// Something that ends them at once.
-    pub fn abort(&self) -> impl FnOnce() + Send + 'static {
-        let abort = self.abort.clone();
-        move || {
-            abort.close();
-        }
+    /// What tells them of their end.
+    pub fn ends(&self) -> Ends {
+        self.ends.clone()
     }
 
     /// Whether they were ended at once.
     pub fn were_aborted(&self) -> bool {
-        self.aborted.is_closed()
+        self.ends.told.abort.load(Ordering::Relaxed)
     }
 
     /// Waits for those that the server has given up, whose commands are being killed.
@@ -159,13 +192,16 @@ impl Service {
     pub fn new(
         command: Option<CommandLine>,
         max_request: Option<u64>,
+        drain: Duration,
         log: Log,
     ) -> (Self, Exchanges) {
         let (abort, aborted) = async_channel::bounded(1);
         let (_under_way, under_way) = mpsc::channel();
         let (command, log) = (command.map(Arc::new), Arc::new(log));
-        let service = Self { command, max_request, log, abort: aborted.clone(), _under_way };
-        (service, Exchanges { abort, aborted, under_way })
+        let told = Arc::<Told>::default();
+        let ends = Ends { told: told.clone(), abort };
+        let service = Self { command, max_request, log, told, drain, abort: aborted, _under_way };
+        (service, Exchanges { ends, under_way })
     }
 
     pub fn log(&self) -> Arc<Log> {
@@ -180,9 +216,10 @@ impl Service {
     ) -> Result<P::Finished, Logged> {
         let peer = Peer::of(&reply);
         let tally = Tally::new(peer.line());
+        let entry = Entry { service: &self, tally: &tally, is_logged: false };
         let result = match &self.command {
             None => self.echo(request, reply, &tally).await,
-            Some(command) => match command.start(&peer) {
+            Some(command) => match self.start(command, &peer, &reply).await {
                 Ok((running, stdin, stdout)) => {
                     let (cut, has_cut) = async_channel::bounded(1);
                     let (ended, has_ended) = async_channel::bounded(1);
@@ -191,12 +228,67 @@ impl Service {
                         self.answer(reply, running, stdout, has_cut, ended, &tally),
                     )
                     .await
+                    .unwrap_or_else(|error| Err(Cut::NotStarted(error)))
                 }
-                Err(error) => Err(Cut::NotStarted(error)),
+                Err(cut) => Err(cut),
             },
         };
-        self.log.exchange(&tally, result.as_ref().map(|_| ()));
+        entry.log(result.as_ref().map(|_| ()));
         result.map_err(|_| Logged)
+    }
+
+    /// Starts the command; waits a while if there is no room for a process or for its pipes.
+    async fn start(
+        &self,
+        command: &CommandLine,
+        peer: &Peer,
+        reply: &impl Reply,
+    ) -> Result<(Running, ChildStdin, ChildStdout), Cut> {
+        /// Half a minute in all.
+        const LONGEST: Duration = Duration::from_secs(15);
+
+        let mut pause = Duration::from_millis(4);
+        loop {
+            match command.start(peer) {
+                Err(error) if is_shortage(&error) && pause < LONGEST => {
+                    let rest = async {
+                        Timer::after(pause).await;
+                        Ok(())
+                    };
+                    let left = async {
+                        reply.client_left().await;
+                        Err(self.left())
+                    };
+                    or(left, or(async { Err(self.aborted().await) }, rest)).await?;
+                    pause *= 2;
+                }
+                result => return result.map_err(Cut::NotStarted),
+            }
+        }
+    }
+
+    /// Why there is no client any more.
+    fn left(&self) -> Cut {
+        let is_over = |stopped: &Instant| stopped.elapsed() >= self.drain;
+        match self.told.stop.get().is_some_and(is_over) {
+            _ if self.told.abort.load(Ordering::Relaxed) => Cut::Aborted,
+            true => Cut::Drained,
+            false => Cut::ClientLeft,
+        }
+    }
+
+    fn request_cut(&self, error: io::Error) -> Cut {
+        match kind(&error) {
+            Some(ErrorKind::Truncated | ErrorKind::HungUp) => self.left(),
+            _ => Cut::Request(error),
+        }
+    }
+
+    fn answer_cut(&self, error: io::Error) -> Cut {
+        match kind(&error) {
+            Some(ErrorKind::HungUp) => self.left(),
+            _ => Cut::Answer(error),
+        }
     }
 
     async fn echo<Q: Request, P: Reply>(
@@ -208,11 +300,11 @@ impl Service {
         let echo = async {
             let mut buffer = vec![0; BUFFER];
             loop {
-                match request.read(&mut buffer).await.map_err(Cut::request)? {
-                    0 => return reply.finish().await.map_err(Cut::answer),
+                match request.read(&mut buffer).await.map_err(|error| self.request_cut(error))? {
+                    0 => return reply.finish().await.map_err(|error| self.answer_cut(error)),
                     n => {
                         self.take(&buffer[..n], tally)?;
-                        reply.send(&buffer[..n]).await.map_err(Cut::answer)?;
+                        reply.send(&buffer[..n]).await.map_err(|error| self.answer_cut(error))?;
                         tally.gave(n);
                     }
                 }
@@ -237,7 +329,7 @@ impl Service {
             let piece = match request.read(&mut buffer).await {
                 Ok(0) => return,
                 Ok(n) => self.take(&buffer[..n], tally).map(|()| &buffer[..n]),
-                Err(error) => Err(Cut::request(error)),
+                Err(error) => Err(self.request_cut(error)),
             };
             match (piece, &mut stdin) {
                 (Ok(piece), Some(pipe)) => {
@@ -287,7 +379,7 @@ impl Service {
             let cut = async {
                 let left = async {
                     reply.client_left().await;
-                    Cut::ClientLeft
+                    self.left()
                 };
                 let cut = async {
                     match cut.recv().await {
@@ -328,7 +420,7 @@ impl Service {
             rest = rest.saturating_sub(BUFFER);
         }
         match status.success() {
-            true => reply.finish().await.map_err(Cut::answer),
+            true => reply.finish().await.map_err(|error| self.answer_cut(error)),
             false => Err(Cut::Failed(status)),
         }
     }
@@ -343,7 +435,7 @@ impl Service {
     }
 
     async fn give<P: Reply>(&self, reply: &mut P, bytes: &[u8], tally: &Tally) -> Result<(), Cut> {
-        reply.send(bytes).await.map_err(Cut::answer)?;
+        reply.send(bytes).await.map_err(|error| self.answer_cut(error))?;
         tally.gave(bytes.len());
         Ok(())
     }
@@ -354,20 +446,44 @@ impl Service {
     }
 }
 
-impl Cut {
-    fn request(error: io::Error) -> Self {
-        match kind(&error) {
-            Some(ErrorKind::Truncated | ErrorKind::HungUp) => Self::ClientLeft,
-            _ => Self::Request(error),
-        }
-    }
+/// The line of one exchange in the log. It is written in any case: when the time to drain is over,
+/// what is under way is dropped.
+struct Entry<'e> {
+    service: &'e Service,
+    tally: &'e Tally,
+    is_logged: bool,
+}
 
-    fn answer(error: io::Error) -> Self {
-        match kind(&error) {
-            Some(ErrorKind::HungUp) => Self::ClientLeft,
-            _ => Self::Answer(error),
+impl Entry<'_> {
+    fn log(mut self, result: Result<(), &Cut>) {
+        self.is_logged = true;
+        self.service.log.exchange(self.tally, result);
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if !self.is_logged {
+            let is_aborted = self.service.told.abort.load(Ordering::Relaxed);
+            let cut = if is_aborted { Cut::Aborted } else { Cut::Drained };
+            self.service.log.exchange(self.tally, Err(&cut));
         }
     }
+}
+
+/// Whether the system has no room for one more process or descriptor now.
+#[cfg(unix)]
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    Errno::from_io_error(error).is_some_and(|errno| {
+        matches!(errno, Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM)
+    })
+}
+
+#[cfg(not(unix))]
+fn is_shortage(_: &io::Error) -> bool {
+    false
 }
 
 fn kind(error: &io::Error) -> Option<ErrorKind> {

@@ -23,8 +23,14 @@ macro_rules! server {
             Place::Listener(listener) => simple_ipc::$runtime::Server::from_listener(listener)?,
         };
         let log = $service.log();
+        let server = match $settings.waiting {
+            Some(limit) => server.waiting(limit),
+            None => server,
+        };
         server
             .exchanges($settings.exchanges)
+            .receive_deadline($settings.client_timeout)
+            .send_deadline($settings.client_timeout)
             .idle_exit($settings.idle_exit)
             .drain_deadline($settings.drain)
             .on_error(move |error| {
@@ -36,10 +42,32 @@ macro_rules! server {
     }};
 }
 
-/// Told where the server listens, and what stops it.
-pub trait OnStart: FnOnce(&Path, Box<dyn FnOnce() + Send>) -> Result<(), Failure> {}
+/// What ends a server.
+pub trait Handle: Send {
+    fn stop(&self);
+    fn abort(&self);
+}
 
-impl<F: FnOnce(&Path, Box<dyn FnOnce() + Send>) -> Result<(), Failure>> OnStart for F {}
+macro_rules! handle {
+    ($($runtime:ident)*) => {$(
+        impl Handle for simple_ipc::$runtime::StopHandle {
+            fn stop(&self) {
+                self.stop();
+            }
+
+            fn abort(&self) {
+                self.abort();
+            }
+        }
+    )*};
+}
+
+handle!(blocking tokio smol);
+
+/// Told where the server listens, and what ends it. If that fails, the server is stopped.
+pub trait OnStart: FnOnce(&Path, Box<dyn Handle>) -> Result<(), Failure> {}
+
+impl<F: FnOnce(&Path, Box<dyn Handle>) -> Result<(), Failure>> OnStart for F {}
 
 pub fn blocking(
     place: Place,
@@ -52,9 +80,13 @@ pub fn blocking(
     let running = server.serve_streaming(move |request, reply| {
         smol::block_on(service.clone().exchange(request, reply))
     })?;
-    let handle = running.handle();
-    on_start(&path, Box::new(move || handle.stop()))?;
-    Ok(running.join()?)
+    let started = on_start(&path, Box::new(running.handle()));
+    if started.is_err() {
+        running.abort();
+    }
+    let ending = running.join();
+    started?;
+    Ok(ending?)
 }
 
 pub fn tokio(
@@ -70,9 +102,13 @@ pub fn tokio(
     runtime.block_on(async {
         let running = server
             .serve_streaming(move |request, reply| service.clone().exchange(request, reply))?;
-        let handle = running.handle();
-        on_start(&path, Box::new(move || handle.stop()))?;
-        Ok(running.join().await?)
+        let started = on_start(&path, Box::new(running.handle()));
+        if started.is_err() {
+            running.abort();
+        }
+        let ending = running.join().await;
+        started?;
+        Ok(ending?)
     })
 }
 
@@ -87,9 +123,13 @@ pub fn smol(
     smol::block_on(async {
         let running = server
             .serve_streaming(move |request, reply| service.clone().exchange(request, reply))?;
-        let handle = running.handle();
-        on_start(&path, Box::new(move || handle.stop()))?;
-        Ok(running.join().await?)
+        let started = on_start(&path, Box::new(running.handle()));
+        if started.is_err() {
+            running.abort();
+        }
+        let ending = running.join().await;
+        started?;
+        Ok(ending?)
     })
 }
 
@@ -159,10 +199,10 @@ impl Reply for simple_ipc::blocking::Reply {
     async fn both<T: Send>(
         first: impl Future<Output = ()> + Send,
         second: impl Future<Output = T> + Send,
-    ) -> T {
+    ) -> io::Result<T> {
         thread::scope(|scope| {
-            scope.spawn(|| smol::block_on(first));
-            smol::block_on(second)
+            thread::Builder::new().spawn_scoped(scope, || smol::block_on(first))?;
+            Ok(smol::block_on(second))
         })
     }
 }

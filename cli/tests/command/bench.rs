@@ -1,6 +1,9 @@
 //! `simple-ipc bench`.
 
 #[cfg(unix)]
+use std::fs;
+
+#[cfg(unix)]
 use serde_json::Value;
 
 use crate::support::*;
@@ -13,6 +16,7 @@ fn misuse() {
     fails(&mut simple_ipc(["bench", "x", "y", "--size", "1"]), 2, "--size");
     let folder = Folder::new();
     fails(&mut simple_ipc(["bench".as_ref(), folder.ipc().as_os_str()]), 3, "path not found");
+    fails(&mut simple_ipc(["bench", "x", "--size", "8000000G"]), 2, "more than there is memory");
 }
 
 #[cfg(unix)]
@@ -60,6 +64,25 @@ fn failures_are_counted() {
     let server = Server::running(&path, "blocking", &script);
     let mut command = simple_ipc(["bench".as_ref(), path.as_os_str()]);
     let command = command.args(["--requests", "5", "--clients", "1"]);
-    fails(command, 9, "5 of 5 requests failed");
+    fails(command, 9, ": 5 of 5 requests failed");
+    // It does not go on for ever with nobody to measure.
+    let mut command = simple_ipc(["bench".as_ref(), path.as_os_str()]);
+    fs::remove_dir(&mark).unwrap();
+    fails(command.args(["--duration", "1h"]), 9, "stopped early: ");
+    server.stop();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_has_a_limit() {
+    let folder = Folder::new();
+    let path = folder.ipc();
+    let (mark, gate) = (folder.path("mark"), folder.path("gate"));
+    make_fifo(&gate);
+    let script = format!("mkdir {} || cat {}", mark.display(), gate.display());
+    let server = Server::running(&path, "blocking", &script);
+    let mut command = simple_ipc(["bench".as_ref(), path.as_os_str()]);
+    let command = command.args(["-n", "1", "-c", "1", "--timeout", "100ms"]);
+    fails(command, 8, "it was not over within 100ms");
     server.stop();
 }

@@ -54,10 +54,48 @@ fn completions() {
     }
 }
 
+/// As a shell asks for them.
+#[cfg(unix)]
+#[test]
+fn bash_completes_below_the_first_word() {
+    let completes = |words: &str, expected: &str| {
+        let script = "source <(\"$0\" completions bash)\n\
+            COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n\
+            complete=$(complete -p simple-ipc); complete=${complete#* -F }\n\
+            ${complete%% *} simple-ipc \"${COMP_WORDS[-1]}\" \"${COMP_WORDS[-2]}\"\n\
+            printf '%s ' \"${COMPREPLY[@]}\"";
+        let mut bash = std::process::Command::new("bash");
+        let Ok(said) = bash.args(["-c", script, PROGRAM, words]).output() else {
+            return eprintln!("skipped: there is no bash");
+        };
+        let (said, error) = (String::from_utf8(said.stdout), String::from_utf8(said.stderr));
+        assert_eq!(error.unwrap(), "");
+        assert_eq!(said.unwrap().trim(), expected, "{words}");
+    };
+    completes("simple-ipc se", "send serve");
+    completes("simple-ipc serve --run", "--runtime");
+    completes("simple-ipc serve --runtime s", "smol");
+    completes("simple-ipc pkt-line in", "inspect");
+    completes("simple-ipc pkt-line pack --m", "--message");
+}
+
 #[test]
 fn manual_pages() {
     let title = predicate::str::contains(".TH simple-ipc 1");
     simple_ipc(["man"]).assert().success().stdout(title).stderr("");
+    let page = simple_ipc(["man", "serve"]).output().unwrap().stdout;
+    let page = String::from_utf8(page).unwrap();
+    for part in [
+        ".TH simple-ipc-serve 1",
+        "\\&simple\\-ipc serve [OPTIONS] PATH \\-\\- COMMAND...\n",
+        ".SH \"EXAMPLES\"\n.nf\n",
+        "date \"+%T, $name\"",
+        ".SH \"EXIT STATUS\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    simple_ipc(["man", "pkt-line", "pack"]).assert().success();
+    fails(&mut simple_ipc(["man", "nope"]), 2, "has no command 'nope': its commands are state");
     let folder = Folder::new();
     let pages = folder.path("new/man1");
     simple_ipc(["man".as_ref(), "--folder".as_ref(), pages.as_os_str()])

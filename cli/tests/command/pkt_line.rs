@@ -79,6 +79,22 @@ fn side_bands() {
     refuses(&["unpack", "--side-band"], "0005a", "opens with 0x61");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_aside_comes_in_its_turn() {
+    let folder = Folder::new();
+    let packets = folder.path("packets");
+    std::fs::write(&packets, "0009\x01one\n0009\x02two\n000b\x01three\n0009\x03oops0000").unwrap();
+    // Both streams into one.
+    let script = "exec \"$0\" pkt-line unpack --side-band \"$1\" 2>&1";
+    let mut shell = std::process::Command::new("sh");
+    let said = shell.args(["-c", script, PROGRAM]).arg(&packets).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[..4], ["one", "two", "three", "oops"]);
+    assert!(lines[4].starts_with("simple-ipc: the other side has given up"), "{said}");
+}
+
 #[test]
 fn a_listing() {
     let stream = b"0009hello00010000000a\x02 70%\n0006\x01\x00\x30\x30\x30\x34000eERR no way0002";
@@ -113,9 +129,21 @@ fn malformed_streams_are_listed_up_to_there() {
         ("0x05", "at byte 9: packet header \"0x05\" is not four hex digits"),
         ("0003", "at byte 9: packet header \"0003\" is a reserved packet length"),
         ("fff1", "at byte 9: packet header \"fff1\" is over the longest packet"),
-        ("0", "in the packet that begins at byte 9: the stream ends 3 bytes short"),
-        ("0008abc", "in the packet that begins at byte 9: the stream ends 1 byte short"),
-        ("0008", "in the packet that begins at byte 9: the stream ends 4 bytes short"),
+        (
+            "0",
+            "in the packet that begins at byte 9: the stream ends inside a packet, 3 bytes \
+          short of its header's end",
+        ),
+        (
+            "0008abc",
+            "in the packet that begins at byte 9: the stream ends inside a packet, 1 \
+          byte short of its end",
+        ),
+        (
+            "0008",
+            "in the packet that begins at byte 9: the stream ends inside a packet, 4 bytes \
+          short of its end",
+        ),
     ] {
         let stream = format!("0005a0000{rest}");
         let listing = "         0  data              1  \"a\"\n         5  flush\n";

@@ -236,6 +236,28 @@ fn a_server_that_does_not_start_says_why() {
 }
 
 #[test]
+fn what_starts_a_server_is_told_as_it_was() {
+    let folder = Folder::new();
+    let (path, elsewhere) = (folder.ipc(), folder.path("elsewhere"));
+    let serve = |at: &Path| {
+        let at = at.to_str().unwrap().to_owned();
+        ["--start", "--", PROGRAM, "serve", &at, "--idle-exit", "100ms", "--echo"]
+            .map(ToOwned::to_owned)
+    };
+    let start = serve(&path);
+    send(&path, &["hello"]).args(start).assert().success().stdout("hello");
+    let folder = Folder::new();
+    let path = folder.ipc();
+    fails(send(&path, &["hello"]).args(serve(&elsewhere)), 3, "--start is to serve there: /");
+}
+
+#[test]
+fn nothing_in_an_error_is_obeyed_by_a_terminal() {
+    let path = Path::new("/no/such/\u{1b}[31mred\rhid");
+    fails(&mut send(path, &["hello"]), 3, "/no/such/\\u{1b}[31mred\\rhid");
+}
+
+#[test]
 fn colours_are_for_terminals() {
     let colour = |set: &[(&str, &str)]| {
         let mut command = simple_ipc(["send", "/no/such/path", "x"]);

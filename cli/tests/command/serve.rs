@@ -173,7 +173,12 @@ fn a_client_that_leaves_inside_its_request_ends_its_command() {
 
 #[test]
 fn a_stop_lets_exchanges_end() {
-    for signal in [Signal::TERM, Signal::INT] {
+    let mut signals = vec![Signal::TERM, Signal::INT];
+    // Whoever has it ignored, as `nohup` does, hands that down.
+    if !is_ignored(Signal::HUP) {
+        signals.push(Signal::HUP);
+    }
+    for signal in signals {
         for runtime in RUNTIMES {
             let folder = Folder::new();
             let release = folder.path("release");
@@ -183,6 +188,8 @@ fn a_stop_lets_exchanges_end() {
             let mut client = client(&folder.ipc(), ["hello"]);
             let mut stdout = client.0.stdout.take().unwrap();
             assert_eq!(read_line(&mut stdout), "begun");
+            // One that comes twice at once is one: `timeout` sends it so.
+            server.process.signal(signal);
             server.process.signal(signal);
             in_time(|| (!folder.ipc().exists()).then_some(()));
             fs::write(&release, "done\n").unwrap();
@@ -208,17 +215,91 @@ fn what_does_not_end_is_aborted_in_the_end() {
             let mut client = client(&folder.ipc(), ["hello"]);
             let wait_for_end = end_of(alive);
             assert_eq!(read_line(client.0.stdout.as_mut().unwrap()), "begun");
-            for _ in 0..signals {
-                server.process.signal(Signal::TERM);
-                // Two that come at once may be taken for one.
-                in_time(|| (!folder.ipc().exists()).then_some(()));
-            }
+            server.process.signal(Signal::TERM);
+            in_time(|| (!folder.ipc().exists()).then_some(()));
+            let status = match signals {
+                1 => server.process.end(),
+                _ => server.process.end_by(Signal::TERM),
+            };
             wait_for_end();
             assert_eq!(client.end().code(), Some(9), "{runtime}");
-            assert_eq!(server.process.end().code(), Some(1), "{runtime}");
+            assert_eq!(status.code(), Some(1), "{runtime}");
             let rest = server.rest();
-            assert!(rest.last().unwrap().contains(why), "{runtime}: {rest:?}");
+            let [.., line, last] = rest.as_slice() else { panic!("{runtime}: {rest:?}") };
+            assert!(last.contains("1 exchange was aborted") && last.contains(why), "{rest:?}");
+            let reason = ["the time to drain was over", "the server was told to abort"];
+            assert!(line.contains(" failed ") && line.contains(reason[signals - 1]), "{rest:?}");
         }
+    }
+}
+
+/// Not even for a client that takes nothing of its answer.
+#[test]
+fn a_second_signal_waits_for_nobody() {
+    for runtime in RUNTIMES {
+        for service in [&["--", "yes"][..], &["--echo"]] {
+            let folder = Folder::new();
+            let arguments = ["--runtime", runtime, "--drain", "1000s"];
+            let mut server = Server::start(&folder.ipc(), arguments.iter().chain(service));
+            let mut stream = UnixStream::connect(folder.ipc()).unwrap();
+            stream.write_all(b"0008some").unwrap();
+            // More than fits into the socket on its way back, if it is echoed.
+            let mut writer = stream.try_clone().unwrap();
+            let writer = thread::spawn(move || {
+                while writer.write_all(b"fff0").is_ok() && writer.write_all(&[b'x'; 65516]).is_ok()
+                {
+                }
+            });
+            stream.read_exact(&mut [0; 5]).unwrap();
+            server.process.signal(Signal::TERM);
+            in_time(|| (!folder.ipc().exists()).then_some(()));
+            let status = server.process.end_by(Signal::TERM);
+            assert_eq!(status.code(), Some(1), "{runtime}: {:?}", server.rest());
+            writer.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_client_that_pauses_is_given_up_after_a_while() {
+    for runtime in RUNTIMES {
+        let folder = Folder::new();
+        let limit = ["--client-timeout", "100ms", "--runtime", runtime, "--", "cat"];
+        let server = Server::start(&folder.ipc(), limit);
+        let mut stream = UnixStream::connect(folder.ipc()).unwrap();
+        stream.write_all(b"0008some").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.is_empty() || answer == b"0008some", "{answer:?}");
+        assert!(server.line().contains("nothing moved within 100ms"));
+        server.stop();
+    }
+}
+
+/// `serve` under a limit on descriptors, as `ulimit` sets it.
+fn limited(ulimit: &str, path: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit {ulimit} && exec \"$0\" serve \"$@\"");
+    command.args(["-c", &script, PROGRAM]).arg(path).args(arguments);
+    command
+}
+
+#[test]
+fn descriptors_are_made_room_for() {
+    let folder = Folder::new();
+    let path = folder.ipc();
+    let mut refused = limited("-n 200", &path, &["--threads", "100", "--echo"]);
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("may take 864 file descriptors, of which the system allows 200"), "{why}");
+
+    for runtime in RUNTIMES {
+        let arguments = ["--threads", "100", "--runtime", runtime, "--", "cat"];
+        let server = Server::listening(&mut limited("-Sn 100", &path, &arguments));
+        let mut load = simple_ipc(["bench".as_ref(), path.as_os_str()]);
+        load.args(["-n", "300", "-c", "100"]).assert().success();
+        server.stop();
     }
 }
 
@@ -277,6 +358,8 @@ fn bad_places_and_commands() {
     fails(&mut serve(&["--echo"]), 2, "PATH is missing");
     fails(&mut serve(&[ipc, "--", "no-such-command"]), 2, "command not found: no-such-command");
     fails(&mut serve(&[ipc, "--", "/no/such/command"]), 2, "command not found");
+    fails(&mut serve(&[ipc, "--", "/etc/passwd"]), 2, "command not executable: /etc/passwd");
+    fails(&mut serve(&[ipc, "cat"]), 2, "put -- before the command");
     fails(&mut serve(&[ipc, "--threads", "0", "--echo"]), 2, "--threads");
     fails(&mut serve(&[ipc, "--runtime", "green", "--echo"]), 2, "blocking");
     fails(&mut serve(&["/no/such/folder/x.ipc", "--echo"]), 3, "the folder is missing");
@@ -361,7 +444,7 @@ fn of_several_listeners_the_path_says_which() {
     }
     for (arguments, why) in [
         (&["--echo"][..], "2 listeners were handed over: say by PATH"),
-        (&["/elsewhere", "--echo"], "none of the 2 listeners handed over is at /elsewhere"),
+        (&["/elsewhere", "--echo"], "no listener at /elsewhere was handed over, but: /"),
     ] {
         let mut command = activated(&listeners, arguments);
         let output = command.stderr(Stdio::piped()).output().unwrap();

@@ -97,6 +97,18 @@ mod unix {
             in_time(|| self.0.try_wait().unwrap())
         }
 
+        /// Its end, by that signal, sent until it is heard.
+        #[track_caller]
+        pub fn end_by(&mut self, signal: Signal) -> ExitStatus {
+            in_time(|| {
+                let end = self.0.try_wait().unwrap();
+                if end.is_none() {
+                    self.signal(signal);
+                }
+                end
+            })
+        }
+
         /// The most memory it has had, in KiB.
         #[cfg(target_os = "linux")]
         pub fn peak_memory(&self) -> u64 {
@@ -195,6 +207,15 @@ mod unix {
             line.push(byte[0]);
         }
         String::from_utf8(line).unwrap()
+    }
+
+    /// Whether this process, and so those that it starts, ignores that signal.
+    pub fn is_ignored(signal: Signal) -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        // Where it is not known, the command takes it to be.
+        mask.is_none_or(|mask| mask & 1 << (signal.as_raw() - 1) != 0)
     }
 
     /// A named pipe.

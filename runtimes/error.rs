@@ -176,6 +176,9 @@ impl fmt::Display for Error {
             ErrorKind::Endpoint(State::Invalid) => {
                 f.write_str("invalid path: it is not, and cannot become, a server's socket")
             }
+            ErrorKind::Endpoint(State::Denied) if *phase == Phase::Start => {
+                f.write_str("denied: this user must be able to write to the folder")
+            }
             ErrorKind::Endpoint(State::Denied) => f.write_str(
                 "denied: this user has no right to it, which does not say whether a server is there",
             ),

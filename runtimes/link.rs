@@ -29,7 +29,9 @@ use crate::{Error, ErrorKind, Phase, server};
 /// The attempts of a client to connect.
 pub(crate) struct Attempts<'o> {
     options: &'o ClientOptions,
+    /// When the exchange began, and these attempts.
     since: Instant,
+    began: Instant,
     /// Whether a server that is not there is waited for.
     waits: bool,
     /// Made at the first refusal.
@@ -45,13 +47,14 @@ pub(crate) enum Attempt {
 
 impl<'o> Attempts<'o> {
     pub(crate) fn new(options: &'o ClientOptions) -> Self {
-        Self { options, since: Instant::now(), waits: true, policy: None }
+        let now = Instant::now();
+        Self { options, since: now, began: now, waits: true, policy: None }
     }
 
     /// Those of a client that does not wait for a server where there is none, but starts one. The
     /// first of them all began at `since`.
     pub(crate) fn or_start(options: &'o ClientOptions, since: Instant) -> Self {
-        Self { options, since, waits: false, policy: None }
+        Self { options, since, began: Instant::now(), waits: false, policy: None }
     }
 
     /// When the first attempt began.
@@ -63,7 +66,7 @@ impl<'o> Attempts<'o> {
     pub(crate) fn next(&mut self) -> Attempt {
         let options = self.options;
         let path = &*options.place.path;
-        if !options.place.is_absolute {
+        if !options.place.is_possible {
             return Attempt::GiveUp(refused(path, Refusal::Not(State::Invalid)));
         }
         let (refusal, source) = match Stream::connect(path) {
@@ -77,8 +80,9 @@ impl<'o> Attempts<'o> {
             }
             Err(failure) => failure,
         };
-        let policy = self.policy.get_or_insert_with(|| options.connecting(self.waits));
-        let next = policy.refused(refusal, self.since.elapsed());
+        let spent = self.began.duration_since(self.since);
+        let policy = self.policy.get_or_insert_with(|| options.connecting(self.waits, spent));
+        let next = policy.refused(refusal, self.began.elapsed());
         trace::refused(path, refusal, &next);
         match next {
             Next::RetryAfter(pause) => Attempt::RetryAfter(pause),
@@ -765,6 +769,37 @@ pub(crate) fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What was spent before, on starting the server say, is not the patience of these attempts.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn patience_begins_with_the_attempts() {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+        let name = format!("simple-ipc-patience-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = || {
+            let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = rustix::net::socket_with(family, kind, flags, None).unwrap();
+            let address = SocketAddrUnix::new(&path).unwrap();
+            rustix::net::connect(&socket, &address).ok().map(|()| socket)
+        };
+        let _waiting: Vec<_> = core::iter::from_fn(connect).collect();
+        let mut options = ClientOptions::new(&path);
+        options.patience.busy = Duration::from_secs(60);
+        let earlier = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        let retries = |options: &ClientOptions| {
+            matches!(Attempts::or_start(options, earlier).next(), Attempt::RetryAfter(_))
+        };
+        assert!(retries(&options));
+        // But the limit on the whole is one.
+        options.deadlines.total = Some(Duration::from_secs(3600));
+        assert!(!retries(&options));
+        std::fs::remove_file(path).unwrap();
+    }
 
     /// Longer than any look takes.
     const LONG: Duration = Duration::from_secs(3600);

@@ -34,12 +34,12 @@ impl ClientOptions {
         }
     }
 
-    /// The policy of one connect. If it does not wait for a server where there is none, it reports
-    /// that at once.
-    pub(crate) fn connecting(&self, waits: bool) -> Connecting {
+    /// The policy of one connect, `spent` after the exchange began. If it does not wait for a server
+    /// where there is none, it reports that at once.
+    pub(crate) fn connecting(&self, waits: bool, spent: Duration) -> Connecting {
         // Any number will do that differs between clients; this one is random.
         let seed = endpoint::random();
-        let total = self.deadlines.total.unwrap_or(Duration::MAX);
+        let total = self.deadlines.total.unwrap_or(Duration::MAX).saturating_sub(spent);
         let Patience { busy, not_found } = self.patience;
         let not_found = if waits { not_found } else { Duration::ZERO };
         let patience = Patience { busy: busy.min(total), not_found: not_found.min(total) };

@@ -62,6 +62,7 @@ impl Client {
     ///
     /// As [`call`](Self::call).
     pub fn call_into(&self, request: impl AsRef<[u8]>, answer: &mut Vec<u8>) -> Result<(), Error> {
+        answer.clear();
         self.connect()?.call_into(request, answer)
     }
 

@@ -110,9 +110,15 @@ pub(crate) enum Accepted {
 ///
 /// # Errors
 ///
-/// If `path` is empty, or the working folder is gone.
+/// If `path` is empty, or the working folder is gone; or if it ends with a slash, which names a
+/// folder.
 pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
-    std::path::absolute(path)
+    let path = std::path::absolute(path)?;
+    match path.as_os_str().as_encoded_bytes().last() {
+        Some(b'/') => Err(io::ErrorKind::IsADirectory.into()),
+        Some(b'\\') if cfg!(windows) => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Ok(path),
+    }
 }
 
 /// Who may connect to a server, besides the system's administrator. It holds from the first
@@ -222,18 +228,18 @@ pub fn state(path: impl AsRef<Path>) -> State {
     }
 }
 
-/// An absolute path, or the path as it was given and why it cannot be made absolute.
+/// An absolute path; or the path as it was given, if no endpoint can be there.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) path: std::sync::Arc<Path>,
-    pub(crate) is_absolute: bool,
+    pub(crate) is_possible: bool,
 }
 
 impl Place {
     pub(crate) fn new(path: &Path) -> Self {
         match absolute(path) {
-            Ok(path) => Self { path: path.into(), is_absolute: true },
-            Err(_) => Self { path: path.to_owned().into(), is_absolute: false },
+            Ok(path) => Self { path: path.into(), is_possible: true },
+            Err(_) => Self { path: path.to_owned().into(), is_possible: false },
         }
     }
 }

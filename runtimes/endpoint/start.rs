@@ -156,6 +156,9 @@ pub(crate) fn start_and_connect(
     let error = |kind| Error::new(Phase::Start, &path, kind).delivery_is(Delivery::NotDelivered);
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => error(ErrorKind::Endpoint(State::NotFound)).because(source),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            error(ErrorKind::Endpoint(State::Denied)).because(source)
+        }
         _ => error(ErrorKind::Io).because(source),
     };
     let connect = || connect(Attempts::or_start(options, since));
@@ -257,13 +260,21 @@ impl Queue {
             self.file = Some(file);
             return Ok(Turn::Anothers);
         }
-        let lock = StartLock { file, path: self.path.clone() };
+        let lock = StartLock { file, path: self.path.clone(), is_foreign: false };
         let mut left = Vec::new();
         (&lock.file).read_to_end(&mut left)?;
-        if !left.is_empty() {
-            return Ok(Turn::Failed(StartFailure::read(&left)));
+        // What came of an attempt is left in a file that has been taken away.
+        match (lock.is_in_place(), left.is_empty()) {
+            (true, true) => Ok(Turn::Ours(lock)),
+            (false, true) => Ok(Turn::Over),
+            (false, false) => Ok(Turn::Failed(StartFailure::read(&left))),
+            (true, false) => {
+                let path = self.path.display();
+                let why = format!("{path} is in the way, which is not ours: move it elsewhere");
+                lock.leave();
+                Err(io::Error::other(why))
+            }
         }
-        Ok(if lock.is_in_place() { Turn::Ours(lock) } else { Turn::Over })
     }
 }
 
@@ -271,9 +282,15 @@ impl Queue {
 struct StartLock {
     file: File,
     path: PathBuf,
+    is_foreign: bool,
 }
 
 impl StartLock {
+    /// Gives the right back without taking the file away.
+    fn leave(mut self) {
+        self.is_foreign = true;
+    }
+
     fn is_in_place(&self) -> bool {
         launch::is_at(&self.file, &self.path)
     }
@@ -295,7 +312,9 @@ impl StartLock {
 
 impl Drop for StartLock {
     fn drop(&mut self) {
-        self.remove();
+        if !self.is_foreign {
+            self.remove();
+        }
         launch::unlock(&self.file);
     }
 }

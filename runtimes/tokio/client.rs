@@ -87,6 +87,7 @@ impl Client {
         request: impl AsRef<[u8]>,
         answer: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        answer.clear();
         self.connect().await?.call_into(request, answer).await
     }
 

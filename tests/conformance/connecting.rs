@@ -24,6 +24,10 @@ fn refused<C: Client>(path: &Path, settings: ClientSettings, kind: ErrorKind) ->
     let expected = (Phase::Connect, kind, Some(Delivery::NotDelivered));
     assert_eq!((error.phase, error.kind, error.delivery), expected, "{error:?}");
     assert!(took < PATIENCE);
+    // What was in the buffer is gone, whatever the outcome.
+    let mut answer = b"old".to_vec();
+    client.call_into(b"ping", &mut answer).unwrap_err();
+    assert_eq!(answer, b"");
     took
 }
 

@@ -153,6 +153,20 @@ fn a_server_that_fails_to_start_reports_its_cause_to_the_caller_in_time() {
     }
 }
 
+#[test]
+fn a_file_in_the_way_of_the_lock_is_left_alone_and_said() {
+    for &runtime in RUNTIMES {
+        let scratch = Scratch::new();
+        fs::write(scratch.path(".s.start"), "mine").unwrap();
+        let path = scratch.path("s");
+        let error = call(runtime, &path, &Starter::new(server(runtime, &path, ""))).unwrap_err();
+        assert_eq!((error.phase(), error.kind()), (Phase::Start, ErrorKind::Io));
+        assert!(error.to_string().contains(".s.start is in the way"), "{error}");
+        assert_eq!(fs::read(scratch.path(".s.start")).unwrap(), b"mine");
+        assert_eq!(scratch.names(), [".s.start"]);
+    }
+}
+
 /// Prints its number, and goes on for as long as it takes, in a process of its own.
 fn hanging() -> std::process::Command {
     let mut command = std::process::Command::new("sh");

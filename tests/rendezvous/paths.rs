@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use simple_ipc::ErrorKind;
 use simple_ipc::blocking::Server;
 use simple_ipc::connect::State;
-use simple_ipc::endpoint;
+use simple_ipc::endpoint::{self, BindOptions};
 
 use super::support::*;
 
@@ -69,6 +69,34 @@ fn a_long_name_works_where_its_companions_have_room() {
     let too_long = scratch.path("n".repeat(256));
     assert_kind(Server::bind(&too_long), ErrorKind::Endpoint(State::Invalid));
     assert_eq!(endpoint::state(&too_long), State::Invalid);
+}
+
+#[test]
+fn a_path_that_names_a_folder_is_no_endpoint() {
+    let scratch = Scratch::new();
+    let path = scratch.path("s/");
+    assert_kind(Server::bind(&path), ErrorKind::Endpoint(State::Invalid));
+    assert_eq!(endpoint::state(&path), State::Invalid);
+    let error = client(&path).call("x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Endpoint(State::Invalid));
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+#[test]
+fn a_second_name_needs_room_and_takes_nobody_elses() {
+    let scratch = Scratch::new();
+    let republish = BindOptions::new().republish(true);
+    let long = scratch.path("n".repeat(250));
+    let error = Server::bind_with(&long, &republish).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Endpoint(State::Invalid));
+    assert!(error.to_string().contains("too long for the second one"), "{error}");
+
+    let path = scratch.path("s");
+    fs::write(scratch.path(".s.spare"), "mine").unwrap();
+    for options in [BindOptions::new(), republish] {
+        drop(Server::bind_with(&path, &options).unwrap());
+        assert_eq!(fs::read(scratch.path(".s.spare")).unwrap(), b"mine");
+    }
 }
 
 /// The part of a process that has no `/proc`, and only what is given to it.

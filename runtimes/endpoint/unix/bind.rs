@@ -74,10 +74,14 @@ pub(super) fn publish(
     let path = &place.path;
     let error = |kind| Error::new(Phase::Bind, path, kind);
     let failed = |errno| failed(path, errno);
-    let (true, Some(parent), Some(name)) = (place.is_absolute, path.parent(), path.file_name())
+    let (true, Some(parent), Some(name)) = (place.is_possible, path.parent(), path.file_name())
     else {
         return Err(error(ErrorKind::Endpoint(State::Invalid)));
     };
+    if options.republish && spare_name(name).len() > LONGEST_NAME {
+        let why = "the name is too long for the second one that republishing needs";
+        return Err(error(ErrorKind::Endpoint(State::Invalid)).because(why));
+    }
     let folder = Folder::lock(parent, FOLDER_PATIENCE).map_err(|errno| match errno {
         Errno::BUSY => error(ErrorKind::Deadline(FOLDER_PATIENCE))
             .because("another server that starts or ends has held the folder's lock"),
@@ -120,7 +124,10 @@ pub(super) fn publish(
         let _ = life.published(&stat);
     }
     let spare = spare_name(name);
-    let _ = folder.remove(&spare);
+    // What an earlier server has left; anything else is not ours.
+    if folder.look(&spare).is_ok_and(|stat| is_socket(&stat)) {
+        let _ = folder.remove(&spare);
+    }
     if options.republish {
         // Where sockets cannot have two names, a path that is lost stays lost.
         let _ = folder.link(name, &spare);
@@ -215,6 +222,13 @@ impl Drop for Publication {
     fn drop(&mut self) {
         self.give_up();
     }
+}
+
+/// Of a file, in bytes, on every system.
+const LONGEST_NAME: usize = 255;
+
+fn is_socket(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode as _) == FileType::Socket
 }
 
 /// A second name for a socket, which it is published again from.

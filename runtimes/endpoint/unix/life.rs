@@ -66,6 +66,13 @@ pub(super) struct Life {
     name: OsString,
 }
 
+impl Drop for Life {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child that was forked meanwhile.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
 impl Life {
     /// What is known of the `socket` at `name`.
     pub(super) fn evidence(

@@ -81,7 +81,7 @@ impl Listener {
     pub(crate) fn bind_with(place: &Place, options: &BindOptions) -> Result<Self, Error> {
         let path = &place.path;
         let error = |kind| Error::new(Phase::Bind, path, kind);
-        if !place.is_absolute {
+        if !place.is_possible {
             return Err(error(ErrorKind::Endpoint(State::Invalid)));
         }
         let name = super::pipe_name(path)

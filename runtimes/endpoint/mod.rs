@@ -8,6 +8,9 @@
 //! file behind. git's server, which knows nothing of it, is kept out by `<path>.lock`, held only
 //! across the last look and the rename.
 //!
+//! Whoever can open a folder can lock it, and so keep servers from starting there for as long: a folder
+//! of one's own, as [`runtime_folder`] makes it, is a better place than one that all share.
+//!
 //! What a user may find beside the path `app.ipc` on Unix, and what it is:
 //!
 //! | name | what it is | when it goes |

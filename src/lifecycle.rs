@@ -21,6 +21,8 @@
 //! *Closing* a connection that waits must not lose a request that has just come: shut it down
 //! for reading, so that its client can send no more and knows it, read what is there, and if
 //! that is a whole request, serve it after all. So a client is served or learns that it was not.
+//! One that is [late](Closing::Late) may have spoken while it was the server that did not come to
+//! read, so look before that: if any of its bytes are there it is not late, and waits again.
 //!
 //! A connection *waits* while its client has not sent a whole request (or, for a streaming
 //! handler, not one byte). Waiting costs a descriptor and a few dozen bytes, never a worker.
@@ -37,7 +39,8 @@ pub struct Limits {
     pub exchanges: NonZeroUsize,
     /// Connections that may wait at once; one more lets the longest waiting go.
     pub waiting: NonZeroUsize,
-    /// The longest pause inside a request. `None`: any.
+    /// The longest pause inside a request. `None`: any. Times in which the server does not
+    /// [read](Lifecycle::may_read) are no pauses of the client's, here and in `silence`.
     pub receive: Option<Duration>,
     /// How long a client may stay connected without a byte. `None`: for ever, unless its
     /// descriptor is needed.
@@ -135,7 +138,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Closing {
-    /// It was silent, or paused inside its request, for too long.
+    /// It was silent, or paused inside its request, for too long, as far as was read. If there is
+    /// something to read now, it has spoken in time: let it [wait](Lifecycle::handle_wait) again.
     Late,
     /// There are too many, and this one has not been heard of for the longest time.
     Crowded,
@@ -220,6 +224,8 @@ pub struct Lifecycle {
     free: u32,
     /// The backlog may hold connections that are still to be accepted.
     backlog: bool,
+    /// When reading was allowed again after the queue had been full.
+    reading_since: Duration,
     /// When the last client left, while there is none.
     idle_since: Duration,
     path_checked: Duration,
@@ -244,6 +250,7 @@ impl Lifecycle {
             waiting: 0,
             free: NONE,
             backlog: true,
+            reading_since: now,
             idle_since: now,
             path_checked: now,
         }
@@ -333,7 +340,7 @@ impl Lifecycle {
     /// An exchange that had a place has ended, in whatever way.
     pub fn handle_end(&mut self, now: Duration) -> Place {
         if self.queued > 0 {
-            self.queued -= 1;
+            self.shorten_queue(now);
             Place::HandOver
         } else {
             self.running = self.running.saturating_sub(1);
@@ -344,7 +351,7 @@ impl Lifecycle {
 
     /// One that was in the queue has left it without beginning.
     pub fn handle_unqueue(&mut self, now: Duration) {
-        self.queued = self.queued.saturating_sub(1);
+        self.shorten_queue(now);
         self.note_idle(now);
     }
 
@@ -436,12 +443,7 @@ impl Lifecycle {
     /// When [`poll`](Self::poll) has something to say again if nothing else happens; `None`:
     /// never.
     pub fn wake_after(&self, now: Duration) -> Option<Duration> {
-        let overdue = [(List::Silent, self.limits.silence), (List::Begun, self.limits.receive)]
-            .into_iter()
-            .filter_map(|(list, limit)| {
-                let first = self.slots.get(self.lists[list as usize].first as usize)?;
-                Some(first.heard.saturating_add(limit?))
-            });
+        let overdue = [List::Silent, List::Begun].into_iter().filter_map(|list| self.late_at(list));
         let due = match self.phase {
             Phase::Serving => overdue.chain(self.next_check()).chain(self.idle_end()).min(),
             Phase::Stopping(_) => Some(now),
@@ -493,19 +495,31 @@ impl Lifecycle {
         }
     }
 
+    fn shorten_queue(&mut self, now: Duration) {
+        if !self.may_read() {
+            self.reading_since = now;
+        }
+        self.queued = self.queued.saturating_sub(1);
+    }
+
+    /// When the first of a list is late. Nobody is while nobody is listened to, and who was not is
+    /// given all of the time again.
+    fn late_at(&self, list: List) -> Option<Duration> {
+        let limit = match list {
+            List::Silent => self.limits.silence,
+            List::Begun => self.limits.receive,
+            List::Free => None,
+        };
+        let limit = limit.filter(|_| self.may_read())?;
+        let first = self.slots.get(self.lists[list as usize].first as usize)?;
+        Some(first.heard.max(self.reading_since).saturating_add(limit))
+    }
+
     /// The waiting connection that has paused for too long, if any; it no longer waits.
     fn overdue(&mut self, now: Duration) -> Option<Ticket> {
-        for (list, limit) in
-            [(List::Silent, self.limits.silence), (List::Begun, self.limits.receive)]
-        {
-            let first = self.lists[list as usize].first;
-            if let (Some(limit), Some(slot)) = (limit, self.slots.get(first as usize)) {
-                if now >= slot.heard.saturating_add(limit) {
-                    return Some(self.let_go(first, now));
-                }
-            }
-        }
-        None
+        let is_late = |list: &List| self.late_at(*list).is_some_and(|late| now >= late);
+        let list = [List::Silent, List::Begun].into_iter().find(is_late)?;
+        Some(self.let_go(self.lists[list as usize].first, now))
     }
 
     /// The one to let go when there are too many: the one not heard of for the longest time,

@@ -13,6 +13,7 @@ pub(crate) struct Model {
     /// In order of the last byte heard.
     pub(crate) waiting: Vec<Waiting>,
     backlog: bool,
+    reading_since: Duration,
     idle_since: Duration,
     checked: Duration,
 }
@@ -41,6 +42,7 @@ impl Model {
             queued: 0,
             waiting: Vec::new(),
             backlog: true,
+            reading_since: now,
             idle_since: now,
             checked: now,
         }
@@ -109,7 +111,7 @@ impl Model {
 
     pub(crate) fn end(&mut self, now: Duration) -> Place {
         if self.queued > 0 {
-            self.queued -= 1;
+            self.dequeue(now);
             return Place::HandOver;
         }
         self.running -= 1;
@@ -118,8 +120,27 @@ impl Model {
     }
 
     pub(crate) fn unqueue(&mut self, now: Duration) {
-        self.queued -= 1;
+        self.dequeue(now);
         self.note_idle(now);
+    }
+
+    fn may_read(&self) -> bool {
+        self.queued < self.limits.exchanges.get()
+    }
+
+    fn dequeue(&mut self, now: Duration) {
+        let could_read = self.may_read();
+        self.queued -= 1;
+        if !could_read && self.may_read() {
+            self.reading_since = now;
+        }
+    }
+
+    /// When one that waits is late, if nothing else happens: it is not while nobody is read from.
+    fn late_at(&self, waiting: &Waiting) -> Option<Duration> {
+        let limit = if waiting.begun { self.limits.receive } else { self.limits.silence };
+        let since = waiting.heard.max(self.reading_since);
+        limit.filter(|_| self.may_read()).map(|limit| since.saturating_add(limit))
     }
 
     fn note_idle(&mut self, now: Duration) {
@@ -152,11 +173,10 @@ impl Model {
         let is_past = |begin: Duration, limit: Option<Duration>| {
             limit.is_some_and(|limit| now >= begin.saturating_add(limit))
         };
-        let overdue = [(false, self.limits.silence), (true, self.limits.receive)]
+        let overdue = [false, true]
             .into_iter()
-            .filter_map(|(begun, limit)| {
-                self.first(begun).filter(|first| is_past(first.heard, limit))
-            })
+            .filter_map(|begun| self.first(begun))
+            .filter(|first| self.late_at(first).is_some_and(|late| now >= late))
             .map(|first| Due::Close(first.ticket, Closing::Late));
         match self.phase {
             Phase::Serving => {
@@ -196,10 +216,7 @@ impl Model {
 
     /// When anything is due next, if nothing is at `now`.
     pub(crate) fn next_due(&self, now: Duration) -> Option<Duration> {
-        let paused = self.waiting.iter().filter_map(|waiting| {
-            let limit = if waiting.begun { self.limits.receive } else { self.limits.silence };
-            Some(waiting.heard.saturating_add(limit?))
-        });
+        let paused = self.waiting.iter().filter_map(|waiting| self.late_at(waiting));
         let others = [
             self.limits.check_path.map(|every| self.checked.saturating_add(every)),
             self.limits.idle_exit.map(|limit| self.idle_since.saturating_add(limit)),

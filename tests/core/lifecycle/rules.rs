@@ -63,6 +63,46 @@ fn silence_and_pauses_have_limits_of_their_own() {
 }
 
 #[test]
+fn nobody_is_late_while_nobody_is_read_from() {
+    let mut lifecycle = lifecycle(|limits| {
+        (limits.silence, limits.receive) = (Some(s(10)), Some(s(3)));
+        limits.exchanges = NonZeroUsize::MIN;
+    });
+    let (silent, _) = lifecycle.handle_wait(false, ZERO);
+    let (begun, _) = lifecycle.handle_wait(true, ZERO);
+    let admitted: [Admission; 3] = core::array::from_fn(|_| lifecycle.handle_request());
+    assert_eq!(admitted, [Admission::Run, Admission::Queue, Admission::Queue]);
+    assert!(!lifecycle.may_read());
+    assert_eq!((lifecycle.poll(s(100)), lifecycle.wake_after(s(100))), (None, None));
+    // One has left the queue, which is full all the same.
+    lifecycle.handle_end(s(100));
+    assert!(!lifecycle.may_read());
+    assert_eq!((lifecycle.poll(s(200)), lifecycle.wake_after(s(200))), (None, None));
+    lifecycle.handle_unqueue(s(200));
+    assert!(lifecycle.may_read());
+    assert_eq!((lifecycle.poll(s(200)), lifecycle.wake_after(s(200))), (None, Some(s(3))));
+    // A queue that gets shorter still begins nothing anew.
+    lifecycle.handle_end(s(201));
+    assert_eq!((lifecycle.poll(s(202)), lifecycle.wake_after(s(202))), (None, Some(s(1))));
+    assert_eq!(lifecycle.poll(s(203)), Some(Action::Close(begun, Closing::Late)));
+    assert_eq!(lifecycle.wake_after(s(203)), Some(s(7)));
+    assert_eq!(lifecycle.poll(s(210)), Some(Action::Close(silent, Closing::Late)));
+}
+
+/// It was the server that came to read too late.
+#[test]
+fn one_that_is_late_waits_again_if_it_has_spoken() {
+    let mut lifecycle = lifecycle(|limits| {
+        (limits.receive, limits.idle_exit) = (Some(s(3)), Some(s(3)));
+    });
+    let (late, _) = lifecycle.handle_wait(true, ZERO);
+    assert_eq!(lifecycle.poll(s(8)), Some(Action::Close(late, Closing::Late)));
+    let (again, _) = lifecycle.handle_wait(true, s(8));
+    assert_eq!((lifecycle.poll(s(8)), lifecycle.wake_after(s(8))), (None, Some(s(3))));
+    assert_eq!(lifecycle.poll(s(11)), Some(Action::Close(again, Closing::Late)));
+}
+
+#[test]
 fn whoever_was_silent_longest_goes_first() {
     let mut lifecycle = lifecycle(|limits| limits.waiting = NonZeroUsize::new(4).unwrap());
     let [one, two, three, four]: [Ticket; 4] =

@@ -76,6 +76,8 @@ struct World {
     waiting: BTreeMap<Ticket, usize>,
     queue: VecDeque<usize>,
     running: BTreeSet<usize>,
+    /// When the queue was last full.
+    full_until: Duration,
     /// How many connections the system allows.
     descriptors: usize,
     paused: bool,
@@ -145,6 +147,7 @@ impl World {
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
             running: BTreeSet::new(),
+            full_until: Duration::ZERO,
             descriptors: 2 + random.below(80),
             paused: false,
             stopped: None,
@@ -393,6 +396,9 @@ impl World {
         if self.quit == Some(client) {
             self.stop(Reason::Quit);
         }
+        if !self.lifecycle.may_read() {
+            self.full_until = self.now;
+        }
         match self.lifecycle.handle_end(self.now) {
             Place::HandOver => {
                 let next = self.queue.pop_front().expect("somebody is queued");
@@ -420,11 +426,13 @@ impl World {
     fn close_overdue(&mut self, ticket: Ticket) {
         let client = &self.clients[self.waiting[&ticket]];
         let limit = if client.begun { self.limits.receive } else { self.limits.silence };
-        let on_time = limit.is_some_and(|limit| client.heard + limit == self.now);
+        let since = client.heard.max(self.full_until);
+        let on_time = limit.is_some_and(|limit| since + limit == self.now);
         let parting = self
             .stopped
             .is_some_and(|stopped| !client.begun || self.now == stopped + self.limits.drain);
         assert!(on_time || parting, "neither too early nor too late");
+        assert!(parting || client.unread == 0, "it has spoken, and was not read");
         self.let_go(ticket);
     }
 

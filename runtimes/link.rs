@@ -299,6 +299,8 @@ pub(crate) struct Arriving {
     message: Vec<u8>,
     /// Its handler reads the request as it arrives, so the first byte is enough.
     streaming: bool,
+    /// Something has come when it last received.
+    heard: bool,
     /// Who says whether this client is served, until it is known.
     allow: Option<Allow>,
 }
@@ -347,11 +349,14 @@ impl Arriving {
             incoming: server::accept(limit),
             message: Vec::new(),
             streaming,
+            heard: false,
             allow: options.allow.clone(),
         }
     }
 
-    /// Receives what a client that is let go had sent by now.
+    /// Receives what a client that is let go had sent by now. It is not let go, but must go on
+    /// waiting, if that is [`Progress::Pending`] or [`Progress::More`]: it was taken to be late, and
+    /// has spoken while nobody came to listen.
     #[cfg(any(feature = "blocking", feature = "tokio"))]
     pub(crate) fn receive_last(
         &mut self,
@@ -359,6 +364,12 @@ impl Arriving {
         serving: &Serving,
         closing: Closing,
     ) -> Progress {
+        if closing == Closing::Late {
+            let progress = self.receive(stream, serving);
+            if self.was_heard() || !matches!(progress, Progress::Pending) {
+                return progress;
+            }
+        }
         stream.shut_down_reading();
         loop {
             match self.receive(stream, serving) {
@@ -398,6 +409,7 @@ impl Arriving {
                 return Progress::Gone(Some(error));
             }
         }
+        self.heard = false;
         let turn = self.message.len().saturating_add(Self::TURN);
         while self.message.len() < turn {
             self.incoming.make_room(&mut self.message);
@@ -413,6 +425,7 @@ impl Arriving {
                 }
                 // Now it is known everywhere who it is, and nothing was looked at yet.
                 Ok(_) => {
+                    self.heard = true;
                     if let Err(error) = self.admit(stream, serving) {
                         return Progress::Gone(Some(error));
                     }
@@ -446,6 +459,11 @@ impl Arriving {
                 .map_err(|why| serving.error(Phase::Accept, ErrorKind::Untrusted).because(why)),
             None => Ok(()),
         }
+    }
+
+    /// Whether any byte has come when it last received.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether any byte has come.

@@ -264,6 +264,7 @@ macro_rules! server {
             tests! { <$server>
                 requests {
                     a_pause_inside_a_request_has_a_limit
+                    a_pause_of_the_servers_is_not_the_clients
                     an_idle_server_ends_if_wanted
                     an_unused_server_ends_if_wanted
                     half_requests_do_not_keep_a_server
@@ -289,6 +290,7 @@ macro_rules! server {
             #[cfg(target_os = "linux")]
             tests_by_name! { $name <$server>
                 requests {
+                    a_suspended_server_lets_nobody_go
                     half_requests_go_when_descriptors_run_short
                     silent_clients_go_when_descriptors_run_short
                 }

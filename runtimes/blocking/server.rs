@@ -691,15 +691,17 @@ impl Shared {
         }
     }
 
-    /// Closes a connection that waited, unless its request has come at the last moment.
+    /// Closes a connection that waited, unless its request has come at the last moment or it is
+    /// heard after all.
     fn part(self: &Arc<Self>, waiting: Option<Waiting>, closing: Closing) {
         let Some(Waiting { parked, stream }) = waiting else { return };
         let mut arriving = parked.resume(&self.options, self.streaming);
         let stream = stream.release();
         match arriving.receive_last(&stream, &self.serving, closing) {
             Progress::Ready => self.hand_over(Ready { arriving, stream }),
+            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
-            Progress::Pending | Progress::More | Progress::Gone(None) => {}
+            Progress::Gone(None) => {}
         }
     }
 

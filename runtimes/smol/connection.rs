@@ -211,7 +211,7 @@ impl<K: Handle> Connection<K> {
         }
         match progress {
             progress @ (Progress::Pending | Progress::More) => {
-                control.heard(*ticket, stream, arriving.has_begun());
+                *ticket = control.heard(*ticket, stream, &arriving);
                 *parked = arriving.park();
                 *is_readable = matches!(progress, Progress::More);
                 if *is_readable {

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
 
+use super::system::is_readable;
 use crate::Error;
 use crate::endpoint::Stream;
 use crate::lifecycle::{
     Action, Admission, Closing, Ending, Lifecycle, Limits, Place, Reason, Shortage, Ticket,
 };
+use crate::runtimes::link::Arriving;
 
 #[derive(Debug)]
 pub(super) struct Control {
@@ -38,8 +40,8 @@ struct State {
     exchanges: BTreeMap<Number, Held>,
     next_number: Number,
     /// Why connections were told to close whose tasks have not had their last look yet, by the
-    /// addresses of their streams.
-    closing: BTreeMap<usize, Closing>,
+    /// addresses of their streams. `None`: it was taken to be late, and has spoken after all.
+    closing: BTreeMap<usize, Option<Closing>>,
     /// The conductor waits for one of those to give its descriptor back.
     short: bool,
     /// [`Action::Stop`] has been said.
@@ -163,12 +165,30 @@ impl State {
         is_its.then_some(place)
     }
 
+    /// A connection waits for its client.
+    fn wait(&mut self, stream: &Arc<Stream>, begun: bool, now: Duration) -> Ticket {
+        let (ticket, evicted) = self.lifecycle.handle_wait(begun, now);
+        if let Some(evicted) = evicted {
+            self.close(evicted, Closing::Crowded);
+        }
+        if self.waiting.len() <= ticket.index() {
+            self.waiting.resize_with(ticket.index() + 1, || None);
+        }
+        let waiting = Waiting { stream: stream.clone(), stalled: None };
+        self.waiting[ticket.index()] = Some(waiting);
+        ticket
+    }
+
     /// Tells a connection that its ticket is no longer valid. Its task then has a last look.
     fn close(&mut self, ticket: Ticket, closing: Closing) {
         let Some(waiting) = self.waiting[ticket.index()].take() else { return };
-        // This wakes a task that waits for something to receive.
-        waiting.stream.shut_down_reading();
+        // Either way a task that waits for something to receive wakes.
+        let has_spoken = closing == Closing::Late && is_readable(&waiting.stream);
+        if !has_spoken {
+            waiting.stream.shut_down_reading();
+        }
         self.wake.extend(waiting.stalled);
+        let closing = (!has_spoken).then_some(closing);
         self.closing.insert(Arc::as_ptr(&waiting.stream).addr(), closing);
     }
 
@@ -359,16 +379,7 @@ impl Control {
     pub(super) fn wait(&self, stream: &Arc<Stream>, begun: bool) -> Ticket {
         self.change(|state, now| {
             state.short = false;
-            let (ticket, evicted) = state.lifecycle.handle_wait(begun, now);
-            if let Some(evicted) = evicted {
-                state.close(evicted, Closing::Crowded);
-            }
-            if state.waiting.len() <= ticket.index() {
-                state.waiting.resize_with(ticket.index() + 1, || None);
-            }
-            let waiting = Waiting { stream: stream.clone(), stalled: None };
-            state.waiting[ticket.index()] = Some(waiting);
-            ticket
+            state.wait(stream, begun, now)
         })
     }
 
@@ -391,18 +402,31 @@ impl Control {
         Poll::Pending
     }
 
-    /// A connection that waits has looked and must go on waiting.
-    pub(super) fn heard(&self, ticket: Ticket, stream: &Arc<Stream>, begun: bool) {
+    /// A connection that waits has looked and must go on waiting. Gives the ticket that it has from
+    /// now on.
+    pub(super) fn heard(
+        &self,
+        ticket: Ticket,
+        stream: &Arc<Stream>,
+        arriving: &Arriving,
+    ) -> Ticket {
         self.change(|state, now| {
-            if begun && state.waiting(ticket, stream).is_some() {
-                state.lifecycle.handle_heard(ticket, now);
+            let address = Arc::as_ptr(stream).addr();
+            if state.waiting(ticket, stream).is_some() {
+                if arriving.was_heard() {
+                    state.lifecycle.handle_heard(ticket, now);
+                }
+            } else if state.closing.get(&address) == Some(&None) {
+                state.closing.remove(&address);
+                return state.wait(stream, arriving.has_begun(), now);
             }
-        });
+            ticket
+        })
     }
 
-    /// Why a connection that waited was told to close, if it was.
+    /// Why a connection that waited is to close, if it is.
     pub(super) fn closing(&self, stream: &Arc<Stream>) -> Option<Closing> {
-        self.lock().closing.get(&Arc::as_ptr(stream).addr()).copied()
+        self.lock().closing.get(&Arc::as_ptr(stream).addr()).copied().flatten()
     }
 
     /// A connection no longer waits.

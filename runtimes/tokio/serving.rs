@@ -469,7 +469,8 @@ impl Shared {
         self.part(state, waiting, closing);
     }
 
-    /// Closes a connection that waited, unless its request has come at the last moment.
+    /// Closes a connection that waited, unless its request has come at the last moment or it is
+    /// heard after all.
     fn part(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -485,8 +486,9 @@ impl Shared {
         let stream = stream.into_inner();
         match arriving.receive_last(&stream, &self.serving, closing) {
             Progress::Ready => self.begin(Ready { arriving, stream }, false),
+            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
-            Progress::Pending | Progress::More | Progress::Gone(None) => {}
+            Progress::Gone(None) => {}
         }
     }
 }

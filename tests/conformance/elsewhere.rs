@@ -28,10 +28,14 @@ impl Elsewhere {
     /// In the process of the test `name` this starts one more, which serves after `prepare` and
     /// never comes back.
     pub fn start<S: Server>(name: &str, prepare: fn()) -> Self {
+        Self::start_with::<S>(name, ServerSettings::default(), prepare)
+    }
+
+    /// The same, with these settings.
+    pub fn start_with<S: Server>(name: &str, settings: ServerSettings, prepare: fn()) -> Self {
         const SERVE: &str = "CONFORMANCE_SERVE";
         if let Some(path) = env::var_os(SERVE) {
             prepare();
-            let settings = ServerSettings::default();
             let server = S::bind(path.as_ref(), settings, Reports::default()).unwrap();
             let running = server.serve(App::commands());
             let quit = running.join().unwrap().0 == Reason::Quit;
@@ -62,6 +66,12 @@ impl Elsewhere {
     #[track_caller]
     pub fn ping(&self) {
         assert_eq!(read_to_end(&mut self.send(b"0008ping0000")), b"0008pong0000");
+    }
+
+    #[cfg(target_os = "linux")]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, signal).unwrap();
     }
 
     pub fn kill(&mut self) {

@@ -290,6 +290,59 @@ pub fn a_pause_inside_a_request_has_a_limit<S: Server>() {
     served.end();
 }
 
+/// While the queue is full nobody is read from, so nobody is late for having said nothing.
+pub fn a_pause_of_the_servers_is_not_the_clients<S: Server>() {
+    let limit = Duration::from_millis(100);
+    let settings =
+        ServerSettings { exchanges: Some(1), receive: Some(limit), ..Default::default() };
+    // On a busy machine its time may be up before the queue is full.
+    let is_served = || {
+        let (folder, reports, app) = (Folder::new(), Reports::default(), App::commands());
+        let server = S::bind(&folder.path(), settings, reports).unwrap();
+        let mut begun = send(&folder.path(), b"0008pi");
+        let mut queued = send(&folder.path(), b"");
+        let running = server.serve(app.clone());
+        let mut busy = send(&folder.path(), &frame(b"do open in; wait on; write done"));
+        app.reached("in");
+        queued.write_all(b"0008ping0000").unwrap();
+        std::thread::sleep(4 * limit);
+        app.open("on");
+        assert_eq!(read_to_end(&mut busy), b"0008done0000");
+        assert_eq!(read_to_end(&mut queued), b"0008pong0000");
+        let sent = begun.write_all(b"ng0000");
+        let is_served = sent.is_ok() && read_to_end(&mut begun) == b"0008pong0000";
+        running.stop();
+        running.join().unwrap();
+        is_served
+    };
+    assert!((0..10).any(|_| is_served()), "not once in ten times");
+}
+
+/// Nor is anybody late who has spoken while the server was suspended.
+#[cfg(target_os = "linux")]
+pub fn a_suspended_server_lets_nobody_go<S: Server>(name: &str) {
+    use rustix::process::Signal;
+
+    let limit = Duration::from_millis(100);
+    let settings = ServerSettings { receive: Some(limit), ..Default::default() };
+    let server = Elsewhere::start_with::<S>(name, settings, || {});
+    // On a busy machine their time may be up before the server is suspended, or afterwards.
+    let are_served = || {
+        let mut begun: Vec<_> = (0..40).map(|_| server.send(b"0008")).collect();
+        server.ping();
+        server.signal(Signal::STOP);
+        begun.iter_mut().for_each(|begun| begun.write_all(b"pi").unwrap());
+        std::thread::sleep(4 * limit);
+        server.signal(Signal::CONT);
+        server.ping();
+        let mut sent = begun.iter_mut().map(|begun| begun.write_all(b"ng0000"));
+        sent.all(|sent| sent.is_ok())
+            && begun.iter_mut().all(|begun| read_to_end(begun) == b"0008pong0000")
+    };
+    assert!((0..10).any(|_| are_served()), "not once in ten times");
+    server.end();
+}
+
 /// A client that takes none of its answer does not hold a place for ever.
 pub fn sending_has_a_limit<S: Server>() {
     let settings = ServerSettings {

@@ -223,6 +223,57 @@ fn what_does_not_end_is_aborted() {
     });
 }
 
+/// Somebody else has the folder's lock, so the path cannot be given up: nobody waits for that but
+/// whoever joins.
+#[cfg(unix)]
+#[test]
+fn an_end_is_announced_when_the_path_is_given_up() {
+    use rustix::fs::{FlockOperation, flock};
+
+    let place = Place::new();
+    let folder = std::fs::File::open(&place.folder).unwrap();
+    within_a_minute(async {
+        let server = place.server().drain_deadline(Duration::from_millis(50));
+        let running = server
+            .serve(async |_: Request, mut reply: Reply| {
+                reply.write_all(b"half").await?;
+                reply.flush().await?;
+                future::pending::<()>().await;
+                reply.finish().await
+            })
+            .unwrap();
+        let mut answer = place.client().connect().await.unwrap().send("x").await.unwrap();
+        answer.read_exact(&mut [0; 4]).await.unwrap();
+        flock(&folder, FlockOperation::LockExclusive).unwrap();
+        running.stop();
+        let error = answer.read_all().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        while state(place.path()) == State::Listening {
+            future::yield_now().await;
+        }
+        assert_eq!(state(place.path()), State::NotListening);
+        let mut join = Box::pin(running.join());
+        assert!(future::poll_once(&mut join).await.is_none(), "the path is still there");
+        flock(&folder, FlockOperation::Unlock).unwrap();
+        assert_eq!(join.await.unwrap().aborted, 1);
+        assert_eq!(state(place.path()), State::NotFound);
+    });
+}
+
+/// A server that waits for nothing ends faster than its path is given up.
+#[test]
+fn a_joined_server_has_left_its_place() {
+    let place = Place::new();
+    within_a_minute(async {
+        for _ in 0..100 {
+            let running = place.server().drain_deadline(Duration::ZERO).serve(echo).unwrap();
+            running.stop();
+            running.join().await.unwrap();
+            assert_eq!(state(place.path()), State::NotFound);
+        }
+    });
+}
+
 #[test]
 fn quit() {
     let place = Place::new();

@@ -13,7 +13,7 @@ use super::system::{Async, is_readable};
 use crate::Error;
 use crate::Phase;
 use crate::endpoint::{Accepted, Listener};
-use crate::lifecycle::Action;
+use crate::lifecycle::{Action, Ending};
 use crate::runtimes::link::{Round, Turn};
 use crate::runtimes::trace;
 
@@ -28,6 +28,8 @@ pub(super) struct Conductor<K: Handle, S> {
     is_shut: bool,
     /// Nothing can be accepted any more.
     is_drained: bool,
+    /// All is done but giving the path up.
+    ending: Option<Ending>,
     /// Since the start of the server.
     paused_until: Option<Duration>,
     alarm: Option<(Timer, Duration)>,
@@ -57,6 +59,7 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
             unpublishing: None,
             is_shut: false,
             is_drained: false,
+            ending: None,
             paused_until: None,
             alarm: None,
             round: Round::default(),
@@ -68,10 +71,18 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
     /// Ready when the server has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            if let Some(ending) = self.ending {
+                // Whoever joins may rely on the path.
+                ready!(self.poll_unpublished(cx));
+                trace::ended(&self.service.serving.path, ending);
+                return Poll::Ready(());
+            }
             let (may_accept, alone) = match self.service.control.due() {
                 Due::Action(Action::End(ending)) => {
-                    trace::ended(&self.service.serving.path, ending);
-                    return Poll::Ready(());
+                    // Nobody is to wait for a server that serves no more.
+                    self.shut_down();
+                    self.ending = Some(ending);
+                    continue;
                 }
                 Due::Action(action) => {
                     self.act(action);
@@ -79,7 +90,8 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
                 }
                 Due::Nothing { may_accept, alone } => (may_accept, alone),
             };
-            self.poll_unpublished(cx);
+            // It may wait for a lock, and nothing else waits for that.
+            let _ = self.poll_unpublished(cx);
             let control = &self.service.control;
             let is_paused = self.paused_until.is_some_and(|until| control.now() < until);
             if !is_paused {
@@ -111,11 +123,20 @@ impl<K: Handle, S: Fn(Connection<K>)> Conductor<K, S> {
         }
     }
 
-    /// Once the path is gone, refuses whoever still has it open.
-    fn poll_unpublished(&mut self, cx: &mut Context<'_>) {
-        let Some(unpublishing) = &mut self.unpublishing else { return };
-        if Pin::new(unpublishing).poll(cx).is_ready() {
+    /// Ready once the path is given up, if that has begun. Then whoever still has it open is
+    /// refused.
+    fn poll_unpublished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(unpublishing) = &mut self.unpublishing {
+            ready!(Pin::new(unpublishing).poll(cx));
             self.unpublishing = None;
+            self.shut_down();
+        }
+        Poll::Ready(())
+    }
+
+    /// Nobody can connect any more.
+    fn shut_down(&mut self) {
+        if !self.is_shut {
             self.listener.get_ref().shut_down();
             self.is_shut = true;
         }

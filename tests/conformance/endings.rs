@@ -367,8 +367,9 @@ pub fn an_abort_waits_for_nobody<S: Server, C: Client>() {
             eventually("the path goes", || !served.path().exists());
         }
         served.running.abort();
-        let Served { app, running, .. } = served;
+        let Served { app, running, folder, .. } = served;
         assert_eq!(running.join().unwrap(), (Reason::Asked, 2));
+        assert_eq!(folder.names().len(), 0);
         assert_no_answer(&stuck.read_all().unwrap_err());
         assert_truncated(&unread.read_all().unwrap_err());
         app.open("ever");

@@ -339,6 +339,94 @@ fn failures_stay_in_their_exchange() {
     });
 }
 
+/// Neither does what they leave behind end the server, when it is told, turned into something else
+/// or dropped.
+#[test]
+fn what_failures_leave_behind_stays_in_their_exchange() {
+    type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+    #[derive(Debug)]
+    struct NotDropped;
+
+    impl Drop for NotDropped {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    impl core::fmt::Display for NotDropped {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.write_str("not to be dropped")
+        }
+    }
+
+    impl core::error::Error for NotDropped {}
+
+    #[derive(Debug)]
+    struct NotTold;
+
+    impl core::fmt::Display for NotTold {
+        fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            panic!("told");
+        }
+    }
+
+    impl core::error::Error for NotTold {}
+
+    struct Failure(Request);
+
+    impl From<Failure> for BoxError {
+        fn from(failure: Failure) -> Self {
+            match &*failure.0 {
+                b"drop" => NotDropped.into(),
+                b"tell" => NotTold.into(),
+                _ => panic!("turned into an error"),
+            }
+        }
+    }
+
+    let place = Place::new();
+    let executor = Rc::new(LocalExecutor::new());
+    let heard = Arc::new(AtomicUsize::new(0));
+    let server = place.server().on_error({
+        let heard = heard.clone();
+        move |_| {
+            heard.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let running =
+        server.serve_local(
+            Rc::downgrade(&executor),
+            async |request, reply: Reply| match &*request {
+                b"panic" => std::panic::panic_any(NotDropped),
+                b"fine" => Ok::<_, Failure>(reply.finish().await.unwrap()),
+                _ => Err(Failure(request)),
+            },
+        );
+    let running = running.unwrap();
+    let test = || {
+        within_a_minute(executor.run(async {
+            let client = place.client();
+            for request in ["panic", "drop", "turn", "tell"] {
+                let error = client.call(request).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::NoAnswer, "{request}: {error}");
+                assert_eq!(client.call("fine").await.unwrap(), b"");
+            }
+            running.stop();
+            running.join().await.unwrap();
+        }));
+    };
+    // Somebody listens to what is told.
+    #[cfg(feature = "tracing")]
+    tracing::subscriber::with_default(
+        tracing_subscriber::fmt().with_writer(io::sink).finish(),
+        test,
+    );
+    #[cfg(not(feature = "tracing"))]
+    test();
+    assert!(heard.load(Ordering::Relaxed) >= 4);
+}
+
 #[test]
 fn silent_clients_lock_nobody_out() {
     let place = Place::new();

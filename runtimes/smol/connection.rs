@@ -19,10 +19,12 @@ use crate::runtimes::link::{
 use crate::runtimes::options::ServerOptions;
 use crate::runtimes::trace::Span;
 
+type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
 /// A handler, of whole requests or of requests as they arrive.
 pub(super) trait Handle: 'static {
     const STREAMING: bool;
-    type Error: Into<Box<dyn core::error::Error + Send + Sync>>;
+    type Error: Into<BoxError>;
     type Exchange: Future<Output = Result<Finished, Self::Error>>;
 
     fn begin(&self, arriving: Arriving, link: Arc<Link>) -> Self::Exchange;
@@ -38,11 +40,26 @@ pub(super) struct Service<K> {
 }
 
 impl<K> Service<K> {
-    /// Runs the user's code, and makes a panic an error like others.
-    fn guard<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        catch_unwind(AssertUnwindSafe(run))
-            .map_err(|panic| self.options.report(&handler_panicked(&self.serving, &*panic)))
-            .ok()
+    /// Runs the user's code, and reports that it failed or panicked. What panics then, as it is told
+    /// or dropped, goes no further.
+    fn guard<T, E: Into<BoxError>>(&self, run: impl FnOnce() -> Result<T, E>) -> Option<T> {
+        let failed = |error| self.options.report(&handler_failed(&self.serving, error));
+        match catch_unwind(AssertUnwindSafe(|| run().map_err(failed).ok())) {
+            Ok(result) => result,
+            Err(panic) => {
+                let panicked = || self.options.report(&handler_panicked(&self.serving, &*panic));
+                contain(panicked);
+                contain(|| drop(panic));
+                None
+            }
+        }
+    }
+}
+
+/// Runs what may panic. What a panic leaves behind is not dropped, for that might panic too.
+fn contain(run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        core::mem::forget(panic);
     }
 }
 
@@ -131,7 +148,7 @@ impl<K: Handle> Connection<K> {
     fn begin(&mut self, link: Arc<Link>, arriving: Arriving, number: Option<Number>) {
         let service = &*self.service;
         let span = arriving.span(&service.serving);
-        let begin = || Box::pin(service.handler.begin(arriving, link.clone()));
+        let begin = || Ok::<_, K::Error>(Box::pin(service.handler.begin(arriving, link.clone())));
         match span.run(|| service.guard(begin)) {
             Some(exchange) => self.stage = Stage::Running { link, span, exchange, number },
             None => {
@@ -152,7 +169,10 @@ impl<K: Handle> Connection<K> {
         finished: Option<Finished>,
     ) {
         // The user's code may panic here, too.
-        self.service.guard(|| drop(exchange));
+        self.service.guard(|| {
+            drop(exchange);
+            Ok::<_, K::Error>(())
+        });
         if finished.is_none() {
             link.shut_down();
         }
@@ -243,7 +263,11 @@ impl<K: Handle> Connection<K> {
             return Poll::Ready(());
         }
         let begun = Instant::now();
-        let polled = span.run(|| service.guard(|| exchange.as_mut().poll(cx)));
+        let poll = || match exchange.as_mut().poll(cx) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(handled) => handled.map(Poll::Ready),
+        };
+        let polled = span.run(|| service.guard(poll));
         service.pace.note(begun.elapsed());
         let finished = match polled {
             Some(Poll::Pending) => {
@@ -253,12 +277,7 @@ impl<K: Handle> Connection<K> {
                 }
                 None
             }
-            Some(Poll::Ready(Ok(finished))) => Some(finished),
-            Some(Poll::Ready(Err(error))) => {
-                let error = handler_failed(&service.serving, error);
-                span.run(|| service.options.report(&error));
-                None
-            }
+            Some(Poll::Ready(finished)) => Some(finished),
             None => None,
         };
         if let Stage::Running { link, exchange, number, .. } = self.take_stage() {

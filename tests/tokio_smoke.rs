@@ -578,6 +578,91 @@ fn computing_handlers_keep_nobody_waiting() {
     });
 }
 
+/// The system limits how much one user can have watched. Here it refuses for another reason, which
+/// is all the same to the server.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_that_cannot_be_watched_is_looked_at() {
+    use std::collections::BTreeSet;
+    use std::os::fd::{BorrowedFd, RawFd};
+    use std::sync::atomic::AtomicBool;
+
+    use rustix::event::epoll;
+
+    fn open() -> BTreeSet<RawFd> {
+        let names = std::fs::read_dir("/proc/self/fd").unwrap();
+        names.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    fn is_epoll(fd: &RawFd) -> bool {
+        std::fs::read_link(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|to| to.to_str() == Some("anon_inode:[eventpoll]"))
+    }
+
+    // In a process of its own, where it is known whose descriptors those are.
+    const MARK: &str = "SIMPLE_IPC_TOKIO_UNWATCHED";
+    if std::env::var_os(MARK).is_none() {
+        let test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_listener_that_cannot_be_watched_is_looked_at"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        assert!(test.status.success(), "{test:?}");
+        return;
+    }
+    let folder = Folder::new();
+    let path = folder.path();
+    let test = async {
+        let before = open();
+        let server = Server::bind(&path).unwrap();
+        let (queue, listener) = (
+            *before.iter().find(|fd| is_epoll(fd)).unwrap(),
+            *open().difference(&before).find(|fd| !is_epoll(fd)).unwrap(),
+        );
+        // SAFETY: both are open as long as the server serves.
+        let [queue, listener] = [queue, listener].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+        // No descriptor can be watched twice.
+        let watch = move || {
+            let data = epoll::EventData::new_u64(u64::MAX);
+            epoll::add(queue, listener, data, epoll::EventFlags::empty())
+        };
+        let taken = Arc::new(AtomicBool::new(false));
+        let takes = taken.clone();
+        let handler = move |request: Request, reply: Reply| {
+            // In a crowd, where the listener is not watched.
+            if !takes.load(Ordering::SeqCst) && watch().is_ok() {
+                takes.store(true, Ordering::SeqCst);
+            }
+            echo(request, reply)
+        };
+        let running = server.serve(handler).unwrap();
+        let client = Client::new(&path);
+        while !taken.load(Ordering::SeqCst) {
+            let mut crowd = Vec::new();
+            for _ in 0..8 {
+                crowd.push(client.connect().await.unwrap().send("x").await.unwrap());
+            }
+            for answer in crowd {
+                assert_eq!(answer.read_all().await.unwrap(), b"x");
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(client.call("x").await.unwrap(), b"x");
+        }
+        epoll::delete(queue, listener).unwrap();
+        while watch() != Err(rustix::io::Errno::EXIST) {
+            epoll::delete(queue, listener).unwrap();
+            sleep(Duration::from_millis(30)).await;
+        }
+        assert_eq!(client.call("x").await.unwrap(), b"x");
+        running.stop();
+        assert_eq!(running.join().await.unwrap().reason, Reason::Asked);
+    };
+    current_thread().block_on(async {
+        timeout(Duration::from_secs(20), test).await.expect("it hangs");
+    });
+}
+
 /// Descriptors are counted in /proc.
 #[cfg(target_os = "linux")]
 #[test]

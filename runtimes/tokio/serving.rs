@@ -238,6 +238,9 @@ impl Shared {
     /// So many in a row are a crowd.
     const CROWD: usize = 4;
 
+    /// How soon to look for newcomers who cannot be watched for.
+    const UNWATCHED: Duration = Duration::from_millis(20);
+
     async fn accept(self: Arc<Self>, watched: AsyncFd<Arc<Listener>>) {
         let mut round = Round::default();
         let mut watched = Some(watched);
@@ -246,25 +249,28 @@ impl Shared {
                 Some(listener) => Ok(listener),
                 None => system::watch(self.listener.clone(), Interest::READABLE),
             };
-            let listener = match listener {
-                Ok(listener) => listener,
-                Err(error) => return self.fail(error),
-            };
-            // Ready at once if it has not been cleared since.
-            let mut ready = match listener.readable().await {
-                Ok(ready) => ready,
-                Err(error) => return self.fail(error),
-            };
-            let Some(accepted) = self.accept_until(&mut round, Self::CROWD).await else { return };
-            if accepted < Self::CROWD {
-                // An event that came since `ready` is not cleared by this.
-                ready.clear_ready();
-                watched = Some(listener);
-                continue;
+            match listener {
+                Ok(listener) => {
+                    // Ready at once if it has not been cleared since.
+                    let mut ready = match listener.readable().await {
+                        Ok(ready) => ready,
+                        Err(error) => return self.fail(error),
+                    };
+                    let accepted = self.accept_until(&mut round, Self::CROWD).await;
+                    let Some(accepted) = accepted else { return };
+                    if accepted < Self::CROWD {
+                        // An event that came since `ready` is not cleared by this.
+                        ready.clear_ready();
+                        drop(ready);
+                        watched = Some(listener);
+                        continue;
+                    }
+                    // As long as there is no need to wait, the runtime need not be woken by each
+                    // newcomer.
+                }
+                // The system has no room for one more that is watched, for the moment.
+                Err(_) => drop(time::timeout(Self::UNWATCHED, self.place_free.notified()).await),
             }
-            // As long as there is no need to wait, the runtime need not be woken by each newcomer.
-            drop(ready);
-            drop(listener);
             if self.accept_until(&mut round, usize::MAX).await.is_none() {
                 return;
             }

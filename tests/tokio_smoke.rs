@@ -5,9 +5,8 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,9 @@ use simple_ipc::client::Delivery;
 use simple_ipc::endpoint::{State, state};
 use simple_ipc::exchange::MessageError;
 use simple_ipc::lifecycle::Reason;
-use simple_ipc::tokio::{Client, Finished, Reply, Request, RequestReader, Running, Server};
+use simple_ipc::tokio::{
+    Client, Finished, Reply, Request, RequestReader, Running, Server, StopHandle,
+};
 use simple_ipc::{ErrorKind, Phase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
@@ -545,6 +546,59 @@ fn a_runtime_that_ends_takes_everything_with_it() {
         assert_eq!(running.join().await.unwrap_err().kind(), ErrorKind::NoRuntime);
         running.stop();
     });
+    drop(call);
+}
+
+/// What a handler's future holds may stop the server when it is dropped, even where the runtime ends
+/// just as the future is given to it.
+#[test]
+fn a_runtime_that_ends_drops_handlers_that_stop_their_server() {
+    struct Stops(Arc<OnceLock<StopHandle>>);
+    impl Drop for Stops {
+        fn drop(&mut self) {
+            self.0.get().unwrap().stop();
+        }
+    }
+
+    let folder = Folder::new();
+    let runtime = multi_thread();
+    let handle = Arc::<OnceLock<StopHandle>>::default();
+    let (begun, begins) = mpsc::channel();
+    let (drops, dropping) = mpsc::channel();
+    let held = (handle.clone(), begun, Mutex::new(dropping));
+    let held = Arc::new(held);
+    let handler = move |_: Request, reply: Reply| {
+        let held = held.clone();
+        let stops = Stops(held.0.clone());
+        async move {
+            let _stops = stops;
+            held.1.send(()).unwrap();
+            // Until the runtime takes nothing more.
+            held.2.lock().unwrap().recv().unwrap();
+            std::future::pending::<()>().await;
+            reply.finish().await
+        }
+    };
+    let server = Server::bind(folder.path()).unwrap();
+    let running = runtime.block_on(async { server.serve(handler).unwrap() });
+    handle.set(running.handle()).unwrap();
+    let call = runtime.block_on(async {
+        Client::new(folder.path()).connect().await.unwrap().send("x").await.unwrap()
+    });
+    begins.recv().unwrap();
+    let (ended, ends) = mpsc::channel();
+    let spawner = runtime.handle().clone();
+    let end = std::thread::spawn(move || {
+        drop((runtime, running));
+        ended.send(()).unwrap();
+    });
+    // A task that is dropped at once shows that it ends.
+    while !spawner.spawn(std::future::pending::<()>()).is_finished() {
+        std::thread::yield_now();
+    }
+    drops.send(()).unwrap();
+    ends.recv_timeout(Duration::from_secs(20)).expect("it hangs");
+    end.join().unwrap();
     drop(call);
 }
 

@@ -565,19 +565,24 @@ impl Shared {
                     continue;
                 }
             }
-            let place = exchange.place;
+            let (place, link) = (exchange.place, exchange.link.clone());
             let shared = self.clone();
-            // The lock keeps the exchange from leaving its place before its task is noted there.
-            let mut state = self.lock();
+            // Without the lock: a runtime that is shut down drops the handler's future here.
             let task = ::tokio::spawn(async move {
                 let finished = poll_fn(|cx| exchange.poll(cx)).await;
                 if let Some(next) = shared.leave(exchange, finished) {
                     shared.run(next, true);
                 }
             });
-            match state.running.get_mut(place) {
-                Some(Some(running)) => running.task = Some(task.abort_handle()),
-                _ => task.abort(), // It was aborted meanwhile.
+            let mut state = self.lock();
+            if state.aborted {
+                drop(state);
+                return task.abort();
+            }
+            // It may be over, and its place another's.
+            let running = state.running[place].as_mut();
+            if let Some(running) = running.filter(|running| Arc::ptr_eq(&running.link, &link)) {
+                running.task = Some(task.abort_handle());
             }
             return;
         }

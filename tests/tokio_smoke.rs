@@ -602,6 +602,67 @@ fn a_runtime_that_ends_drops_handlers_that_stop_their_server() {
     drop(call);
 }
 
+/// Those are the handlers', and may all be taken.
+#[test]
+fn stopping_needs_none_of_the_threads_that_block() {
+    let folder = Folder::new();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let begun = Arc::new(Notify::new());
+    let begins = begun.clone();
+    runtime.spawn_blocking(move || {
+        begins.notify_one();
+        released.recv()
+    });
+    runtime.block_on(async {
+        begun.notified().await;
+        let handler = |request: Request, reply: Reply| async move {
+            tokio::task::spawn_blocking(|| ()).await?;
+            echo(request, reply).await
+        };
+        let server = Server::bind(folder.path()).unwrap().drain_deadline(Duration::from_millis(50));
+        let running = server.serve(handler).unwrap();
+        let answer = Client::new(folder.path()).connect().await.unwrap().send("x").await.unwrap();
+        running.stop();
+        let ending = timeout(Duration::from_secs(20), running.join()).await.expect("it hangs");
+        assert_eq!(ending.unwrap().aborted, 1);
+        assert_eq!(state(folder.path()), State::NotFound);
+        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::NoAnswer);
+    });
+    drop(release);
+}
+
+/// The path cannot be given up while somebody has the folder's lock.
+#[cfg(unix)]
+#[test]
+fn a_locked_folder_holds_up_no_abort() {
+    use rustix::fs::{FlockOperation, flock};
+
+    in_both(|path| async move {
+        let handler = |_: Request, reply: Reply| async move {
+            std::future::pending::<()>().await;
+            reply.finish().await
+        };
+        let server = Server::bind(&path).unwrap().drain_deadline(Duration::from_millis(50));
+        let running = server.serve(handler).unwrap();
+        let answer = Client::new(&path).connect().await.unwrap().send("x").await.unwrap();
+        let folder = std::fs::File::open(path.parent().unwrap()).unwrap();
+        flock(&folder, FlockOperation::LockExclusive).unwrap();
+        running.stop();
+        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::NoAnswer);
+        // Its end is told when the path is gone.
+        assert!(timeout(Duration::from_millis(20), running.join()).await.is_err());
+        drop(folder);
+        assert_eq!(running.join().await.unwrap().aborted, 1);
+        assert_eq!(state(&path), State::NotFound);
+    });
+}
+
 #[test]
 fn computing_handlers_keep_nobody_waiting() {
     let folder = Folder::new();
@@ -746,8 +807,10 @@ fn nothing_leaks() {
             let silent = client.connect().await.unwrap();
             client.call("").await.unwrap();
             let call = client.connect().await.unwrap().send("x").await.unwrap();
-            sleep(Duration::from_millis(10)).await;
-            assert_eq!(descriptors(), before + 4);
+            // The server has to accept them first.
+            while descriptors() != before + 4 {
+                sleep(Duration::from_millis(1)).await;
+            }
             running.stop();
             running.join().await.unwrap();
             drop((silent, call));

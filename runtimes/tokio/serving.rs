@@ -7,7 +7,7 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
@@ -16,11 +16,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use std::vec::Vec;
 
 use ::tokio::io::Interest;
-use ::tokio::sync::{Notify, watch};
+use ::tokio::sync::{Notify, oneshot, watch};
 use ::tokio::task::AbortHandle;
 use ::tokio::time;
 
@@ -679,55 +680,70 @@ impl Drop for Exchange {
 /// What time brings about.
 impl Shared {
     async fn keep(self: Arc<Self>) {
-        while self.do_what_is_due().await {
-            let wait = {
-                let mut state = self.lock();
-                let now = self.now();
-                let after = state.lifecycle.wake_after(now);
-                // While a connection is in hand, nothing is decided about the end; whoever has it
-                // in hand says when it no longer is.
-                let after = after.filter(|_| !state.must_not_end());
-                state.keeper_wakes = after.map(|after| now + after);
-                after
-            };
-            match wait {
-                Some(after) => drop(time::timeout(after, self.due.notified()).await),
-                None => self.due.notified().await,
-            }
-        }
-    }
-
-    /// Does what the lifecycle says is due; `false` when the server has ended.
-    async fn do_what_is_due(self: &Arc<Self>) -> bool {
-        while let Some(action) = self.next_action() {
-            match action {
-                Action::Close(ticket, closing) => self.let_go(self.lock(), ticket, closing),
-                Action::CheckPath => {
+        let mut unpublishing = None;
+        let ending = loop {
+            match self.next_action() {
+                Some(Action::Close(ticket, closing)) => self.let_go(self.lock(), ticket, closing),
+                Some(Action::CheckPath) => {
                     if !self.listener.is_in_place() {
                         self.lock().lifecycle.handle_path_lost();
                     }
                 }
-                Action::Stop(reason) => {
+                Some(Action::Stop(reason)) => {
                     trace::stopping(&self.serving.path, reason);
-                    // It may have to wait for another server that starts or ends.
-                    let shared = self.clone();
-                    let unpublish = move || shared.listener.unpublish();
-                    // If the runtime ends meanwhile, the listener's drop does it.
-                    let _ = ::tokio::task::spawn_blocking(unpublish).await;
-                    self.listener.shut_down();
-                    self.is_shut.store(true, Ordering::SeqCst);
+                    unpublishing = Some(Unpublishing::start(self.listener.clone()));
                 }
-                Action::Abort => self.abort_exchanges(),
-                Action::End(ending) => {
-                    trace::ended(&self.serving.path, ending);
-                    let failure = Mutex::new(self.lock().failure.take());
-                    self.end.send_replace(Some(End { ending, failure }));
-                    self.place_free.notify_one();
-                    return false;
-                }
+                Some(Action::Abort) => self.abort_exchanges(),
+                Some(Action::End(ending)) => break ending,
+                None => self.rest(&mut unpublishing).await,
             }
+        };
+        // Nobody is served any more, even if the path is still there for the moment.
+        self.shut_down();
+        self.place_free.notify_one();
+        if let Some(unpublishing) = unpublishing {
+            unpublishing.await;
         }
-        true
+        trace::ended(&self.serving.path, ending);
+        let failure = Mutex::new(self.lock().failure.take());
+        self.end.send_replace(Some(End { ending, failure }));
+    }
+
+    /// Sleeps until something may be due.
+    async fn rest(&self, unpublishing: &mut Option<Unpublishing>) {
+        let wait = {
+            let mut state = self.lock();
+            let now = self.now();
+            let after = state.lifecycle.wake_after(now);
+            // While a connection is in hand, nothing is decided about the end; whoever has it
+            // in hand says when it no longer is.
+            let after = after.filter(|_| !state.must_not_end());
+            state.keeper_wakes = after.map(|after| now + after);
+            after
+        };
+        let due = async {
+            match wait {
+                Some(after) => drop(time::timeout(after, self.due.notified()).await),
+                None => self.due.notified().await,
+            }
+        };
+        let mut due = pin!(due);
+        poll_fn(|cx| {
+            if unpublishing.as_mut().is_some_and(|path| Pin::new(path).poll(cx).is_ready()) {
+                *unpublishing = None;
+                self.shut_down();
+            }
+            due.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Nobody can connect any more.
+    fn shut_down(&self) {
+        if !self.is_shut.load(Ordering::SeqCst) {
+            self.listener.shut_down();
+            self.is_shut.store(true, Ordering::SeqCst);
+        }
     }
 
     fn next_action(&self) -> Option<Action> {
@@ -747,6 +763,51 @@ impl Shared {
             if let Some(task) = task {
                 task.abort();
             }
+        }
+    }
+}
+
+/// The path is being given up. It may have to wait for another server that starts or ends, so it has a
+/// thread of its own, which nothing can keep from running. If the runtime ends meanwhile, that waits.
+struct Unpublishing {
+    done: oneshot::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Unpublishing {
+    fn start(listener: Arc<Listener>) -> Self {
+        let (tell, done) = oneshot::channel();
+        let also_here = listener.clone();
+        let run = move || {
+            listener.unpublish();
+            // It is closed when the server's tasks are gone, and not later.
+            drop(listener);
+            // Nobody may be there any more.
+            let _ = tell.send(());
+        };
+        let thread = thread::Builder::new().name("simple-ipc stop".into()).spawn(run).ok();
+        if thread.is_none() {
+            also_here.unpublish();
+        }
+        Self { done, thread }
+    }
+}
+
+impl Future for Unpublishing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Without a thread there is nobody to tell, which is an error and ready as well.
+        let _ = ready!(Pin::new(&mut self.done).poll(cx));
+        self.thread = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Unpublishing {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

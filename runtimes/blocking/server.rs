@@ -679,11 +679,7 @@ impl Shared {
     fn relieve(self: &Arc<Self>) {
         let mut state = self.lock();
         match state.lifecycle.handle_shortage(self.now()) {
-            Shortage::Evict(ticket) => {
-                let evicted = state.take_waiting(ticket);
-                drop(state);
-                self.part(evicted, Closing::Crowded);
-            }
+            Shortage::Evict(ticket) => self.part(state, Some(ticket), Closing::Crowded),
             Shortage::Pause(pause) => {
                 state.workers_held += 1;
                 wait(&self.place_free, state, Some(pause)).workers_held -= 1;
@@ -691,9 +687,17 @@ impl Shared {
         }
     }
 
-    /// Closes a connection that waited, unless its request has come at the last moment or it is
-    /// heard after all.
-    fn part(self: &Arc<Self>, waiting: Option<Waiting>, closing: Closing) {
+    /// Closes a connection that waited, if there is one, unless its request has come at the last
+    /// moment or it is heard after all. It takes the lock away from its caller, for what follows is
+    /// the user's code.
+    fn part(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        ticket: Option<Ticket>,
+        closing: Closing,
+    ) {
+        let waiting = ticket.and_then(|ticket| state.take_waiting(ticket));
+        drop(state);
         let Some(Waiting { parked, stream }) = waiting else { return };
         let mut arriving = parked.resume(&self.options, self.streaming);
         let stream = stream.release();
@@ -722,22 +726,24 @@ impl Shared {
         let mut state = self.lock();
         let now = self.now();
         let (ticket, evicted) = state.lifecycle.handle_wait(arriving.has_begun(), now);
-        let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
-        match Watched::new(stream, &self.readiness, ticket.index()) {
+        let failed = match Watched::new(stream, &self.readiness, ticket.index()) {
             Ok(stream) => {
                 if state.waiting.len() <= ticket.index() {
                     state.waiting.resize_with(ticket.index() + 1, || None);
                 }
                 state.waiting[ticket.index()] = Some(Waiting { parked: arriving.park(), stream });
                 self.settle(&state);
+                None
             }
             Err((_, error)) => {
                 state.lifecycle.handle_leave(ticket, now);
-                drop(state);
-                self.options.report(&self.serving.failed(Phase::Receive, error));
+                Some(error)
             }
+        };
+        self.part(state, evicted, Closing::Crowded);
+        if let Some(error) = failed {
+            self.options.report(&self.serving.failed(Phase::Receive, error));
         }
-        self.part(evicted, Closing::Crowded);
     }
 
     /// Begins an exchange in this thread, or puts it into the queue.
@@ -879,11 +885,7 @@ impl Shared {
             let mut state = self.lock();
             match state.lifecycle.poll(self.now()) {
                 None => return true,
-                Some(Action::Close(ticket, closing)) => {
-                    let waiting = state.take_waiting(ticket);
-                    drop(state);
-                    self.part(waiting, closing);
-                }
+                Some(Action::Close(ticket, closing)) => self.part(state, Some(ticket), closing),
                 Some(Action::CheckPath) => {
                     drop(state);
                     if !self.listener.is_in_place() {
@@ -928,17 +930,15 @@ impl Shared {
                 let mut state = self.lock();
                 let begun = arriving.has_begun();
                 let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
-                let evicted = evicted.and_then(|ticket| state.take_waiting(ticket));
                 let watched = stream.watch_again(ticket.index());
                 if state.waiting.len() <= ticket.index() {
                     state.waiting.resize_with(ticket.index() + 1, || None);
                 }
                 state.waiting[ticket.index()] = Some(Waiting { parked: arriving.park(), stream });
-                drop(state);
+                self.part(state, evicted, Closing::Crowded);
                 if let Err(error) = watched {
                     self.options.report(&self.serving.failed(Phase::Receive, error));
                 }
-                self.part(evicted, Closing::Crowded);
             }
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}

@@ -1,0 +1,77 @@
+//! The blocking runtime, used as an application would use it: what the suite for all runtimes does
+//! not reach.
+#![cfg(all(unix, feature = "blocking"))]
+
+#[path = "conformance/bounds.rs"]
+#[allow(dead_code, reason = "the suite uses more of it")]
+mod bounds;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bounds::{Folder, bounded};
+use simple_ipc::ErrorKind;
+use simple_ipc::blocking::{Finished, Reply, Request, Server, StopHandle};
+
+fn echo(request: Request, reply: Reply) -> std::io::Result<Finished> {
+    reply.finish_with(&*request)
+}
+
+/// A client that has sent `bytes`.
+fn client(folder: &Folder, bytes: &[u8]) -> UnixStream {
+    let mut client = UnixStream::connect(folder.path()).unwrap();
+    client.write_all(bytes).unwrap();
+    client
+}
+
+#[test]
+fn one_who_is_told_of_a_client_that_went_for_another_can_stop_the_server() {
+    bounded(|| {
+        let folder = Folder::new();
+        let stopper = Arc::new(OnceLock::<StopHandle>::new());
+        let stop = stopper.clone();
+        let server = Server::bind(folder.path()).unwrap().waiting(1).drain_deadline(Duration::ZERO);
+        let server = server.on_error(move |error| {
+            assert_eq!(error.kind(), ErrorKind::Aborted);
+            stop.get().unwrap().stop();
+        });
+        let running = server.serve(echo).unwrap();
+        stopper.set(running.handle()).unwrap();
+        let _clients = [client(&folder, b"0009ab"), client(&folder, b"0009ab")];
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn one_whose_request_has_come_is_served_when_it_goes_for_another() {
+    bounded(|| {
+        let folder = Folder::new();
+        let (told, hears) = channel();
+        let (go, gone) = channel::<()>();
+        let gone = Mutex::new(gone);
+        // With one worker, clients are seen to in the order in which they connect.
+        let server = Server::bind(folder.path()).unwrap().exchanges(1).waiting(2);
+        let server = server.on_error(move |error| {
+            told.send(error.kind()).unwrap();
+            let _ = gone.lock().unwrap().recv();
+        });
+        let running = server.serve(echo).unwrap();
+        let [mut first, mut second, mut third] = [(); 3].map(|()| client(&folder, b""));
+        // The third has come in its place, so all of them are left to the keeper by now.
+        assert_eq!(first.read(&mut [0]).unwrap(), 0);
+        // The keeper is told of what is no message, and can hear nobody else meanwhile.
+        third.write_all(b"zzzz").unwrap();
+        assert!(matches!(hears.recv().unwrap(), ErrorKind::Message(_)));
+        second.write_all(b"0009hello0000").unwrap();
+        let _others = [(); 2].map(|()| client(&folder, b""));
+        let mut answer = [0; 13];
+        second.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"0009hello0000");
+        drop(go);
+        running.stop();
+        assert_eq!(running.join().unwrap().aborted, 0);
+    });
+}

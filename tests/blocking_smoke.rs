@@ -6,17 +6,19 @@
 #[allow(dead_code, reason = "the suite uses more of it")]
 mod bounds;
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use bounds::{Folder, bounded};
-use simple_ipc::ErrorKind;
-use simple_ipc::blocking::{Finished, Reply, Request, Server, StopHandle};
+use simple_ipc::blocking::{Client, Finished, Reply, Request, Server, StopHandle};
+use simple_ipc::{Error, ErrorKind};
 
-fn echo(request: Request, reply: Reply) -> std::io::Result<Finished> {
+fn echo(request: Request, reply: Reply) -> io::Result<Finished> {
     reply.finish_with(&*request)
 }
 
@@ -73,5 +75,57 @@ fn one_whose_request_has_come_is_served_when_it_goes_for_another() {
         drop(go);
         running.stop();
         assert_eq!(running.join().unwrap().aborted, 0);
+    });
+}
+
+/// Does `work` in a thread that gets signals all the while, so often that none of its waits can
+/// come to its end.
+fn amid_signals<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    extern "C" fn do_nothing(_: libc::c_int) {}
+
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGUSR1, do_nothing as *const () as libc::sighandler_t) };
+    let worker = thread::spawn(work);
+    while !worker.is_finished() {
+        // SAFETY: a thread's id is valid until it is joined.
+        unsafe { libc::pthread_kill(worker.as_pthread_t(), libc::SIGUSR1) };
+        thread::sleep(TICK);
+    }
+    worker.join().unwrap()
+}
+
+/// A signal comes that often.
+const TICK: Duration = Duration::from_millis(2);
+/// Far longer than that.
+const DEADLINE: Duration = Duration::from_millis(200);
+
+#[test]
+fn signals_give_a_server_no_more_time() {
+    bounded(|| {
+        let folder = Folder::new();
+        let _silent = UnixListener::bind(folder.path()).unwrap();
+        let client = Client::new(folder.path()).wait_deadline(DEADLINE).send_deadline(DEADLINE);
+        let waiting = client.clone();
+        let error = amid_signals(move || waiting.call("request")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(DEADLINE));
+        let error = amid_signals(move || client.call(vec![0; 10_000_000])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline(DEADLINE));
+    });
+}
+
+#[test]
+fn signals_give_a_client_no_more_time() {
+    bounded(|| {
+        let folder = Folder::new();
+        let (told, hears) = channel();
+        let server = Server::bind(folder.path()).unwrap().receive_deadline(DEADLINE);
+        let running = server.serve_streaming(move |request, reply| {
+            let (error, reply) = amid_signals(move || (request.read_all().unwrap_err(), reply));
+            told.send(error.downcast::<Error>().unwrap().kind()).unwrap();
+            reply.finish()
+        });
+        let _client = client(&folder, b"0009ab");
+        assert_eq!(hears.recv().unwrap(), ErrorKind::Deadline(DEADLINE));
+        drop(running);
     });
 }

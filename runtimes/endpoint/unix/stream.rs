@@ -168,12 +168,13 @@ fn wait(
     timeout: Option<core::time::Duration>,
 ) -> io::Result<bool> {
     // A time that does not fit is as good as for ever.
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], timeout.as_ref()) {
-        Ok(ready) => Ok(ready > 0),
-        // As if ready: the caller tries, and comes back with what is left of its time.
-        Err(Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno.into()),
+    let mut rest = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    loop {
+        match super::system::poll_on(fd, flags, rest.as_mut()) {
+            // A signal, which gives nobody more time.
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready?),
+        }
     }
 }
 

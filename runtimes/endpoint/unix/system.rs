@@ -6,6 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+#[cfg(feature = "blocking")]
+use rustix::event::{PollFlags, Timespec};
+#[cfg(feature = "blocking")]
+use rustix::io::Errno;
+
 use crate::endpoint::Credentials;
 
 /// Whether [`nobody_else_has_open`] can tell, as a rule.
@@ -46,6 +51,59 @@ pub(super) fn nobody_else_has_open(file: BorrowedFd<'_>) -> Option<bool> {
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 pub(super) fn nobody_else_has_open(_file: BorrowedFd<'_>) -> Option<bool> {
     None
+}
+
+/// Waits for `flags`, for `rest` at the most, and leaves there what a signal
+/// ([`Errno::INTR`]) has left of it; `false` when the time is up.
+///
+/// Linux itself says what is left, so that a wait, which is part of many an exchange, need not read
+/// the clock. The usual wrappers keep that from their callers.
+#[cfg(all(
+    feature = "blocking",
+    target_pointer_width = "64",
+    any(target_os = "android", target_os = "linux")
+))]
+pub(super) fn poll_on(
+    fd: BorrowedFd<'_>,
+    flags: PollFlags,
+    rest: Option<&mut Timespec>,
+) -> Result<bool, Errno> {
+    use std::os::fd::AsRawFd as _;
+
+    let mut fd =
+        libc::pollfd { fd: fd.as_raw_fd(), events: flags.bits() as libc::c_short, revents: 0 };
+    let rest = rest.map_or(core::ptr::null_mut(), core::ptr::from_mut);
+    let no_signals = core::ptr::null::<libc::sigset_t>();
+    // SAFETY: the descriptor is open for as long as it is borrowed. The system reads and writes one
+    // `pollfd`, and the time if there is one, which has the layout that it expects wherever
+    // pointers have 64 bits. Where there is no set of signals, its size means nothing.
+    let ready =
+        unsafe { libc::syscall(libc::SYS_ppoll, &raw mut fd, 1_usize, rest, no_signals, 0_usize) };
+    match ready {
+        0.. => Ok(ready > 0),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// As above, by the clock.
+#[cfg(all(
+    feature = "blocking",
+    not(all(target_pointer_width = "64", any(target_os = "android", target_os = "linux")))
+))]
+pub(super) fn poll_on(
+    fd: BorrowedFd<'_>,
+    flags: PollFlags,
+    rest: Option<&mut Timespec>,
+) -> Result<bool, Errno> {
+    let since = rest.is_some().then(std::time::Instant::now);
+    let mut looks = [rustix::event::PollFd::from_borrowed_fd(fd, flags)];
+    let polled = rustix::event::poll(&mut looks, rest.as_deref());
+    if let (Err(Errno::INTR), Some(rest), Some(since)) = (polled, rest, since) {
+        // What takes longer than that has no end.
+        let waited = Timespec::try_from(since.elapsed()).unwrap_or(*rest);
+        *rest = rest.checked_sub(waited).filter(|rest| rest.tv_sec >= 0).unwrap_or_default();
+    }
+    polled.map(|ready| ready > 0)
 }
 
 /// Who is at the other end of a Unix socket.

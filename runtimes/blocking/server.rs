@@ -514,7 +514,13 @@ struct Shared {
 /// A request whose exchange can begin.
 struct Ready {
     arriving: Arriving,
-    stream: Stream,
+    link: Arc<Link>,
+}
+
+/// One whose exchange has begun: it is noted, at this index, so that it can be aborted.
+struct Begun {
+    ready: Ready,
+    index: usize,
 }
 
 /// A connection whose request is not there yet.
@@ -572,11 +578,11 @@ impl State {
         self.waiting.get_mut(ticket.index()).and_then(Option::take)
     }
 
-    /// Notes an exchange as under way, so that it can be aborted; gives the index to note its
-    /// end with.
-    fn note_running(&mut self, link: &Arc<Link>) -> usize {
-        let link = Some(link.clone());
-        match self.running.iter_mut().position(|place| place.is_none()) {
+    /// Begins an exchange that has been given its place, or has just been taken from those that
+    /// have: no abort can come in between and miss it.
+    fn begin(&mut self, ready: Ready) -> Begun {
+        let link = Some(ready.link.clone());
+        let index = match self.running.iter_mut().position(|place| place.is_none()) {
             Some(index) => {
                 self.running[index] = link;
                 index
@@ -585,7 +591,14 @@ impl State {
                 self.running.push(link);
                 self.running.len() - 1
             }
-        }
+        };
+        Begun { ready, index }
+    }
+
+    /// Begins the first of those that have a place and no thread.
+    fn begin_job(&mut self) -> Option<Begun> {
+        let job = self.jobs.pop_front()?;
+        Some(self.begin(job))
     }
 }
 
@@ -633,6 +646,10 @@ impl Shared {
         if state.lifecycle.is_due_before(state.keeper_wakes, self.now()) {
             self.wake_keeper();
         }
+    }
+
+    fn ready(&self, arriving: Arriving, stream: Stream) -> Ready {
+        Ready { arriving, link: Arc::new(Link { stream, serving: self.serving.clone() }) }
     }
 
     /// What a worker does: accepts, and serves whoever speaks at once.
@@ -702,7 +719,7 @@ impl Shared {
         let mut arriving = parked.resume(&self.options, self.streaming);
         let stream = stream.release();
         match arriving.receive_last(&stream, &self.serving, closing) {
-            Progress::Ready => self.hand_over(Ready { arriving, stream }),
+            Progress::Ready => self.hand_over(self.ready(arriving, stream)),
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
@@ -714,7 +731,7 @@ impl Shared {
         let mut arriving = Arriving::new(&self.options, self.streaming);
         // Whoever else needs the processor has another worker.
         match arriving.greet(&stream, &self.serving, || true) {
-            Progress::Ready => self.begin(Ready { arriving, stream }),
+            Progress::Ready => self.begin(self.ready(arriving, stream)),
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
@@ -751,8 +768,9 @@ impl Shared {
         let mut state = self.lock();
         match state.lifecycle.handle_request() {
             Admission::Run => {
+                let begun = state.begin(ready);
                 drop(state);
-                self.exchange(ready);
+                self.exchange(begun);
             }
             Admission::Queue => state.queue.push_back(ready),
             Admission::Refuse => {}
@@ -776,7 +794,7 @@ impl Shared {
                 let mut state = self.lock();
                 state.late_workers -= 1;
                 // Without another thread, this one must do it.
-                let job = state.jobs.pop_front();
+                let job = state.begin_job();
                 drop(state);
                 job.into_iter().for_each(|job| self.exchange(job));
             }
@@ -787,7 +805,7 @@ impl Shared {
     fn work_late(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            if let Some(job) = state.begin_job() {
                 drop(state);
                 self.exchange(job);
                 state = self.lock();
@@ -801,22 +819,21 @@ impl Shared {
         }
     }
 
-    /// Goes through an exchange that has a place, then through those that its place is handed to.
-    fn exchange(self: &Arc<Self>, ready: Ready) {
-        let mut next = Some(ready);
-        while let Some(Ready { arriving, stream }) = next {
-            let link = Arc::new(Link { stream, serving: self.serving.clone() });
-            let index = self.lock().note_running(&link);
+    /// Goes through an exchange that has begun, then through those that its place is handed to.
+    fn exchange(self: &Arc<Self>, begun: Begun) {
+        let mut next = Some(begun);
+        while let Some(Begun { ready: Ready { arriving, link }, index }) = next {
             let finished = arriving.span(&self.serving).run(|| self.handle(arriving, &link));
             let mut state = self.lock();
             state.running[index] = None;
             if let Some(Finished { stop: true }) = finished {
                 state.lifecycle.handle_stop(Reason::Quit);
             }
-            next = match state.lifecycle.handle_end(self.now()) {
+            let waited = match state.lifecycle.handle_end(self.now()) {
                 lifecycle::Place::HandOver => state.queue.pop_front(),
                 lifecycle::Place::Free => state.jobs.pop_front(),
             };
+            next = waited.map(|ready| state.begin(ready));
             if state.workers_held > 0 {
                 self.place_free.notify_one();
             }
@@ -923,9 +940,7 @@ impl Shared {
         drop(state);
         let mut arriving = parked.resume(&self.options, self.streaming);
         match arriving.receive(stream.stream(), &self.serving) {
-            Progress::Ready => {
-                self.hand_over(Ready { arriving, stream: stream.release() });
-            }
+            Progress::Ready => self.hand_over(self.ready(arriving, stream.release())),
             Progress::Pending | Progress::More => {
                 let mut state = self.lock();
                 let begun = arriving.has_begun();

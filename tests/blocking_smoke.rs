@@ -5,17 +5,21 @@
 #[path = "conformance/bounds.rs"]
 #[allow(dead_code, reason = "the suite uses more of it")]
 mod bounds;
+mod raw_end;
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::thread::JoinHandleExt as _;
-use std::sync::mpsc::channel;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use bounds::{Folder, bounded};
-use simple_ipc::blocking::{Client, Finished, Reply, Request, Server, StopHandle};
+use raw_end::read_to_end;
+use simple_ipc::blocking::{Client, Finished, Reply, Request, Running, Server, StopHandle};
+use simple_ipc::endpoint::BindOptions;
 use simple_ipc::{Error, ErrorKind};
 
 fn echo(request: Request, reply: Reply) -> io::Result<Finished> {
@@ -127,5 +131,69 @@ fn signals_give_a_client_no_more_time() {
         let _client = client(&folder, b"0009ab");
         assert_eq!(hears.recv().unwrap(), ErrorKind::Deadline(DEADLINE));
         drop(running);
+    });
+}
+
+/// A server whose handlers say that they are at work, and answer once what comes last is dropped.
+fn busy(server: Server) -> (Running, Receiver<()>, Sender<()>) {
+    let (told, hears) = channel();
+    let (go, gone) = channel();
+    let gone = Mutex::new(gone);
+    let running = server.serve(move |_, reply| {
+        let _ = told.send(());
+        let _ = gone.lock().unwrap().recv();
+        reply.finish()
+    });
+    (running.unwrap(), hears, go)
+}
+
+fn assert_hung_up_on(client: &mut UnixStream) {
+    assert_eq!(read_to_end(client), b"");
+}
+
+#[test]
+fn nothing_of_a_server_is_left_when_it_is_joined() {
+    bounded(|| {
+        let folder = Folder::new();
+        for round in 0..200 {
+            let options = BindOptions::new().hold_path(round % 2 == 0).life_lock(round % 3 == 0);
+            let server = Server::bind_with(folder.path(), &options).unwrap();
+            let (running, at_work, go) = busy(server.exchanges(1).drain_deadline(Duration::ZERO));
+            let mut served = client(&folder, b"0000");
+            at_work.recv().unwrap();
+            let mut in_the_backlog = client(&folder, b"0000");
+            running.stop();
+            assert_ne!(running.join().unwrap().aborted, 0);
+            assert_hung_up_on(&mut served);
+            assert_hung_up_on(&mut in_the_backlog);
+            assert_eq!(folder.names(), Vec::<PathBuf>::new());
+            let next = Server::bind_with(folder.path(), &options).unwrap().serve(echo).unwrap();
+            assert_eq!(Client::new(folder.path()).call("next").unwrap(), b"next");
+            next.stop();
+            assert_eq!(next.join().unwrap().aborted, 0);
+            assert_eq!(folder.names(), Vec::<PathBuf>::new());
+            drop(go);
+        }
+    });
+}
+
+#[test]
+fn who_comes_as_the_server_is_aborted_is_hung_up_on() {
+    bounded(|| {
+        let folder = Folder::new();
+        for round in 0..300 {
+            let (running, at_work, go) = busy(Server::bind(folder.path()).unwrap());
+            let clients = [(); 4].map(|()| {
+                let client = Client::new(folder.path());
+                thread::spawn(move || client.call("").unwrap_err())
+            });
+            // The others are about to be.
+            (0..round % 4).for_each(|_| at_work.recv().unwrap());
+            running.abort();
+            running.join().unwrap();
+            // Handlers go on only then.
+            clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+            drop(go);
+        }
     });
 }

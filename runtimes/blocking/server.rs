@@ -127,13 +127,15 @@ impl Server {
         let serving =
             Serving { path: path.clone(), send: options.send, receive: options.limits.receive };
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(Lifecycle::new(options.limits, Duration::ZERO))),
+            state: Mutex::new(State::new(
+                Lifecycle::new(options.limits, Duration::ZERO),
+                Arc::new(listener),
+            )),
             start: Instant::now(),
             readiness: Readiness::new().map_err(failed)?,
             handle: Box::new(handle),
             serving: Arc::new(serving),
             streaming,
-            listener,
             options,
             place_free: Condvar::new(),
             job_ready: Condvar::new(),
@@ -190,7 +192,9 @@ impl Running {
         StopHandle { shared: Arc::downgrade(&self.shared) }
     }
 
-    /// Waits until the server has ended, by whatever reason, and tells how.
+    /// Waits until the server has ended, by whatever reason, and tells how. By then its path can be
+    /// taken again (unless others have kept the folder locked for 10 s), and clients that it had no
+    /// time to accept are hung up on.
     ///
     /// Exchanges that were aborted at the drain deadline are not waited for: their handlers may
     /// still be at work, but their clients are hung up on.
@@ -202,7 +206,7 @@ impl Running {
         let mut state = self.shared.lock();
         loop {
             if let Some(ending) = state.lifecycle.ending() {
-                if ending.aborted > 0 || state.threads == 0 {
+                if state.is_closed && (ending.aborted > 0 || state.threads == 0) {
                     return match state.failure.take() {
                         Some(error) => Err(error),
                         None => Ok(ending),
@@ -492,7 +496,6 @@ impl Link {
 
 /// What the threads of a server share.
 struct Shared {
-    listener: Listener,
     options: ServerOptions,
     serving: Arc<Serving>,
     streaming: bool,
@@ -507,7 +510,7 @@ struct Shared {
     job_ready: Condvar,
     /// Reading from connections that wait is allowed again, for the keeper.
     reading_allowed: Condvar,
-    /// The server has ended, or one of its last threads has.
+    /// The server has ended, its listener is closed, or one of its last threads has ended.
     ended: Condvar,
 }
 
@@ -531,6 +534,10 @@ struct Waiting {
 
 struct State {
     lifecycle: Lifecycle,
+    /// There until the server has ended. Whoever uses it [releases](Shared::release) it, so that
+    /// it is closed then, whatever handlers and handles are left.
+    listener: Option<Arc<Listener>>,
+    is_closed: bool,
     /// By ticket.
     waiting: Vec<Option<Waiting>>,
     /// Requests without a place, in order.
@@ -556,9 +563,11 @@ struct State {
 }
 
 impl State {
-    fn new(lifecycle: Lifecycle) -> Self {
+    fn new(lifecycle: Lifecycle, listener: Arc<Listener>) -> Self {
         Self {
             lifecycle,
+            listener: Some(listener),
+            is_closed: false,
             waiting: Vec::new(),
             queue: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -652,16 +661,28 @@ impl Shared {
         Ready { arriving, link: Arc::new(Link { stream, serving: self.serving.clone() }) }
     }
 
+    /// Whoever has used the listener no longer needs it. The last one closes it.
+    fn release(&self, listener: Arc<Listener>) {
+        if let Some(listener) = Arc::into_inner(listener) {
+            // This may have to wait for the folder, so it is not done under the lock.
+            drop(listener);
+            self.lock().is_closed = true;
+            self.ended.notify_all();
+        }
+    }
+
     /// What a worker does: accepts, and serves whoever speaks at once.
     fn work(self: &Arc<Self>) {
-        while self.wait_for_place() {
-            match self.listener.accept() {
+        while let Some(listener) = self.wait_for_place() {
+            let accepted = listener.accept();
+            self.release(listener);
+            match accepted {
                 Accepted::Stream(stream) => self.welcome(stream),
                 Accepted::Nothing => {}
                 Accepted::Shortage => self.relieve(),
                 Accepted::Stopped => break,
                 Accepted::Failed(error) => {
-                    let error = Error::io(Phase::Accept, self.listener.path(), error);
+                    let error = Error::io(Phase::Accept, &self.serving.path, error);
                     self.lock().failure.get_or_insert(error);
                     self.stop(Reason::Failed);
                     break;
@@ -676,15 +697,13 @@ impl Shared {
         }
     }
 
-    /// Waits until accepting is allowed; `false` when the server has ended.
-    fn wait_for_place(&self) -> bool {
+    /// Waits until accepting is allowed; `None` when the server has ended.
+    fn wait_for_place(&self) -> Option<Arc<Listener>> {
         let mut state = self.lock();
         loop {
-            if state.lifecycle.ending().is_some() {
-                return false;
-            }
+            let listener = state.listener.as_ref()?;
             if state.lifecycle.may_accept() {
-                return true;
+                return Some(listener.clone());
             }
             state.workers_held += 1;
             state = wait(&self.place_free, state, None);
@@ -741,6 +760,10 @@ impl Shared {
     /// Leaves a connection to the keeper.
     fn keep_waiting(self: &Arc<Self>, arriving: Arriving, stream: Stream) {
         let mut state = self.lock();
+        if state.lifecycle.ending().is_some() {
+            // There is no keeper any more.
+            return;
+        }
         let now = self.now();
         let (ticket, evicted) = state.lifecycle.handle_wait(arriving.has_begun(), now);
         let failed = match Watched::new(stream, &self.readiness, ticket.index()) {
@@ -881,7 +904,7 @@ impl Shared {
             }
             drop(state);
             if let Err(error) = self.readiness.wait(&mut events, timeout) {
-                let error = Error::io(Phase::Accept, self.listener.path(), error);
+                let error = Error::io(Phase::Accept, &self.serving.path, error);
                 let mut state = self.lock();
                 state.failure.get_or_insert(error);
                 state.lifecycle.handle_stop(Reason::Failed);
@@ -904,16 +927,20 @@ impl Shared {
                 None => return true,
                 Some(Action::Close(ticket, closing)) => self.part(state, Some(ticket), closing),
                 Some(Action::CheckPath) => {
+                    let Some(listener) = state.listener.clone() else { continue };
                     drop(state);
-                    if !self.listener.is_in_place() {
+                    if !listener.is_in_place() {
                         self.lock().lifecycle.handle_path_lost();
                     }
+                    self.release(listener);
                 }
                 Some(Action::Stop(reason)) => {
+                    let Some(listener) = state.listener.clone() else { continue };
                     drop(state);
                     trace::stopping(&self.serving.path, reason);
-                    self.listener.unpublish();
-                    self.listener.shut_down();
+                    listener.unpublish();
+                    listener.shut_down();
+                    self.release(listener);
                 }
                 Some(Action::Abort) => {
                     state.running.iter().flatten().for_each(|link| link.stream.shut_down());
@@ -923,8 +950,10 @@ impl Shared {
                     drop(unserved);
                 }
                 Some(Action::End(ending)) => {
+                    let listener = state.listener.take();
                     drop(state);
                     trace::ended(&self.serving.path, ending);
+                    listener.into_iter().for_each(|listener| self.release(listener));
                     return false;
                 }
             }
@@ -964,7 +993,7 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("listener", &self.listener)
+            .field("path", &self.serving.path)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

@@ -197,3 +197,25 @@ fn who_comes_as_the_server_is_aborted_is_hung_up_on() {
         }
     });
 }
+
+#[test]
+fn a_server_drains_while_others_hold_the_folder() {
+    bounded(|| {
+        let folder = Folder::new();
+        let server = Server::bind(folder.path()).unwrap();
+        let (running, at_work, go) = busy(server.exchanges(2));
+        let mut served = client(&folder, b"0000");
+        at_work.recv().unwrap();
+        let mut silent = client(&folder, b"");
+        let lock = std::fs::File::open(&folder).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        running.stop();
+        assert_hung_up_on(&mut silent);
+        drop(go);
+        assert_eq!(read_to_end(&mut served), b"0000");
+        assert!(folder.path().exists(), "the folder is still held");
+        drop(lock);
+        assert_eq!(running.join().unwrap().aborted, 0);
+        assert!(!folder.path().exists());
+    });
+}

@@ -938,7 +938,7 @@ impl Shared {
                     let Some(listener) = state.listener.clone() else { continue };
                     drop(state);
                     trace::stopping(&self.serving.path, reason);
-                    listener.unpublish();
+                    self.unpublish(&listener);
                     listener.shut_down();
                     self.release(listener);
                 }
@@ -957,6 +957,22 @@ impl Shared {
                     return false;
                 }
             }
+        }
+    }
+
+    /// Gives the path up. If others hold its folder, a thread waits for that: the server drains
+    /// meanwhile.
+    fn unpublish(self: &Arc<Self>, listener: &Arc<Listener>) {
+        if listener.unpublish_at_once() {
+            return;
+        }
+        let (shared, held) = (self.clone(), listener.clone());
+        let unpublish = move || {
+            held.unpublish();
+            shared.release(held);
+        };
+        if thread::Builder::new().name("simple-ipc path".into()).spawn(unpublish).is_err() {
+            listener.unpublish();
         }
     }
 

@@ -184,23 +184,46 @@ impl Publication {
     /// Removes the path if it still leads to this server, and if it was this process that put it
     /// there.
     pub(super) fn give_up(&self) {
+        if !self.give_up_within(FOLDER_PATIENCE) {
+            // What stays is at least known to be dead.
+            *self.life.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// As [`give_up`](Self::give_up), without waiting for others; `false` if they are in the way,
+    /// and it is still to be done.
+    #[cfg(feature = "blocking")]
+    pub(super) fn give_up_at_once(&self) -> bool {
+        self.give_up_within(Duration::ZERO)
+    }
+
+    /// `false` if others have held the folder for as long as `patience`.
+    fn give_up_within(&self, patience: Duration) -> bool {
         if rustix::process::getpid() != self.process {
-            return;
+            return true;
         }
         self.given_up.store(true, Ordering::Relaxed);
-        let life = self.life.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((folder, name)) = self.parts() else { return };
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((folder, name)) = self.parts() else { return true };
         let leads_here = || {
             let stat = rustix::fs::lstat(&*self.path);
             stat.is_ok_and(|stat| Identity::from(&stat) == self.identity)
         };
         if !leads_here() && life.is_none() && !self.republish {
-            return;
+            return true;
         }
         // Under the lock, so that no other server takes the place between look and removal. A
         // dead socket that stays because the lock cannot be had does no harm: the next server
         // replaces it.
-        let Ok(folder) = Folder::lock(folder, FOLDER_PATIENCE) else { return };
+        let folder = match Folder::lock(folder, patience) {
+            Ok(folder) => folder,
+            Err(Errno::BUSY) => return false,
+            Err(_) => {
+                *life = None;
+                return true;
+            }
+        };
+        let life = life.take();
         if leads_here() {
             let _ = folder.remove(name);
             if let Some(life) = life {
@@ -211,6 +234,7 @@ impl Publication {
         if folder.look(&spare).is_ok_and(|stat| self.identity == (&stat).into()) {
             let _ = folder.remove(&spare);
         }
+        true
     }
 
     fn parts(&self) -> Option<(&Path, &OsStr)> {
@@ -220,7 +244,9 @@ impl Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        self.give_up();
+        // The folder is waited for once, not again when the listener is closed.
+        let was_given_up = self.given_up.load(Ordering::Relaxed);
+        self.give_up_within(if was_given_up { Duration::ZERO } else { FOLDER_PATIENCE });
     }
 }
 

@@ -142,6 +142,16 @@ impl Listener {
             publication.give_up();
         }
     }
+
+    /// As [`unpublish`](Self::unpublish), without waiting for others; `false` if they are in the
+    /// way, so that it is still to be done.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn unpublish_at_once(&self) -> bool {
+        match &self.origin {
+            Origin::Published(publication) if !self.hold_path => publication.give_up_at_once(),
+            _ => true,
+        }
+    }
 }
 
 /// What to wait on: readable when there is something to accept, and when it was shut down.

@@ -229,6 +229,12 @@ impl Listener {
     /// A pipe's name goes with its last instance.
     pub(crate) fn unpublish(&self) {}
 
+    /// As above.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn unpublish_at_once(&self) -> bool {
+        true
+    }
+
     fn create(&self) -> io::Result<Instance> {
         let pipe = Pipe::create(&self.name, false, &self.security)?;
         Ok(Instance { pipe, waits: Waits::Unheard })

@@ -202,6 +202,8 @@ fn a_tree_that_is_removed_ends_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_the_system_has_dropped_is_everything() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
     if queue > 1 << 16 {
@@ -213,9 +215,10 @@ fn what_the_system_has_dropped_is_everything() {
     let token = monitor.ask(b"").token;
 
     monitor.while_stopped(|| {
-        for n in 0..queue {
-            // More than one event each, in a folder that is watched.
-            fs::write(tree.root.join("a/1"), n.to_string()).unwrap();
+        // One event each, in a folder that is watched, none of them like the one before.
+        for n in 0..2 * queue {
+            let file = tree.root.join(["a/1", "a/2"][n % 2]);
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
         }
         // Of this it cannot have been told: a folder gets another name, and something changes.
         fs::rename(tree.root.join("d"), tree.root.join("renamed")).unwrap();

@@ -648,6 +648,56 @@ fn a_handler_that_stays_on_its_thread() {
     }));
 }
 
+/// Tasks of connections may be on another executor than the one that accepts, and outlive it.
+#[test]
+fn nobody_is_served_once_accepting_is_over() {
+    let place = Place::new();
+    let [accepting, serving] = [(); 2].map(|()| Arc::new(Executor::new()));
+    let spawn = {
+        let (first, others) = (Mutex::new(Some(accepting.clone())), serving.clone());
+        move |task: Task| {
+            let first = first.lock().unwrap().take();
+            first.unwrap_or_else(|| others.clone()).spawn(task).detach();
+        }
+    };
+    let handled = Arc::new(AtomicUsize::new(0));
+    let server = place.server().serve_on(spawn, {
+        let handled = handled.clone();
+        move |_, mut reply| {
+            handled.fetch_add(1, Ordering::Relaxed);
+            async move {
+                reply.write_all(b"half").await?;
+                reply.flush().await?;
+                future::pending::<()>().await;
+                reply.finish().await
+            }
+        }
+    });
+    let running = server.unwrap();
+    within_a_minute(serving.clone().run(async move {
+        let client = place.client();
+        let meet = async {
+            let silent = Stream::connect(place.path()).unwrap();
+            let mut begun = Stream::connect(place.path()).unwrap();
+            begun.write_all(b"0008pi").unwrap();
+            let mut under_way = client.connect().await.unwrap().send("x").await.unwrap();
+            under_way.read_exact(&mut [0; 4]).await.unwrap();
+            (silent, begun, under_way)
+        };
+        let (mut silent, mut begun, under_way) = accepting.run(meet).await;
+        drop(accepting);
+        let error = running.join().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRuntime);
+        let error = under_way.read_all().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        // They may have been told already.
+        let _ = begun.write_all(b"ng0000");
+        let wait = move || (read_to_end(&mut silent), read_to_end(&mut begun));
+        assert_eq!(smol::unblock(wait).await, (Vec::new(), Vec::new()));
+        assert_eq!(handled.load(Ordering::Relaxed), 1);
+    }));
+}
+
 #[test]
 fn an_executor_of_ones_own() {
     let place = Place::new();

@@ -289,14 +289,7 @@ impl Control {
                         return Due::Nothing { may_accept: state.may_accept(), alone };
                     }
                     Some(Action::Close(ticket, closing)) => state.close(ticket, closing),
-                    Some(Action::Abort) => {
-                        self.aborted.store(true, Ordering::Release);
-                        state.queue.clear();
-                        for held in state.exchanges.values() {
-                            held.stream.shut_down();
-                            state.wake.push(held.waker.clone());
-                        }
-                    }
+                    Some(Action::Abort) => self.abort_exchanges(state),
                     Some(action) => {
                         state.stopped |= matches!(action, Action::Stop(_));
                         return Due::Action(action);
@@ -304,6 +297,15 @@ impl Control {
                 }
             }
         })
+    }
+
+    fn abort_exchanges(&self, state: &mut State) {
+        self.aborted.store(true, Ordering::Release);
+        state.queue.clear();
+        for held in state.exchanges.values() {
+            held.stream.shut_down();
+            state.wake.push(held.waker.clone());
+        }
     }
 
     /// Sleeps, unless something is due. `gated`: it wants to accept and may not. `alarm` is when
@@ -363,13 +365,29 @@ impl Control {
 
     /// The conductor has done its part, or was dropped.
     pub(super) fn conducted(&self) {
-        self.change(|state, _| {
+        self.change(|state, now| {
             state.ended = Some(match state.lifecycle.ending() {
                 Some(ending) => Ended::Regularly(ending),
-                None => Ended::Dropped,
+                None => {
+                    self.end_at_once(state, now);
+                    Ended::Dropped
+                }
             });
             state.wake.append(&mut state.joiners);
         });
+    }
+
+    /// Nobody is left to do what is due: connections whose tasks are elsewhere, and outlive the
+    /// conductor, must not go on without it.
+    fn end_at_once(&self, state: &mut State, now: Duration) {
+        state.lifecycle.handle_abort(Reason::Failed);
+        while let Some(action) = state.lifecycle.poll(now) {
+            match action {
+                Action::Close(ticket, closing) => state.close(ticket, closing),
+                Action::Abort => self.abort_exchanges(state),
+                _ => {}
+            }
+        }
     }
 }
 

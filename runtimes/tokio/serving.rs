@@ -798,14 +798,14 @@ impl Future for Unpublishing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Without a thread there is nobody to tell, which is an error and ready as well.
-        let _ = ready!(Pin::new(&mut self.done).poll(cx));
-        self.thread = None;
-        Poll::Ready(())
+        Pin::new(&mut self.done).poll(cx).map(drop)
     }
 }
 
 impl Drop for Unpublishing {
     fn drop(&mut self) {
+        // Once it is done, this takes no time; it may still be waking a task, and thereby keep what is
+        // the runtime's.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

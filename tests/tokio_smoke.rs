@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -515,6 +516,16 @@ fn without_a_runtime() {
     let error = answer.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error}");
     assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
+}
+
+#[test]
+fn a_runtime_without_time_panics_at_once() {
+    let folder = Folder::new();
+    let server = Server::bind(folder.path()).unwrap();
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    let serve = || runtime.block_on(async { server.serve(echo) });
+    assert!(catch_unwind(AssertUnwindSafe(serve)).is_err());
+    assert_eq!(state(folder.path()), State::NotFound);
 }
 
 /// Alone in its process it would say more: other tests open descriptors too.

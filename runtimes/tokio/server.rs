@@ -1,6 +1,7 @@
 //! The server's side.
 
 use core::future::Future;
+use core::time::Duration;
 use std::boxed::Box;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -132,6 +133,8 @@ impl Server {
         Handle::try_current().map_err(|error| {
             Error::new(Phase::Accept, &path, ErrorKind::NoRuntime).because(error)
         })?;
+        // Without time it panics here, not in a task, where nobody would hear of it.
+        drop(::tokio::time::sleep(Duration::ZERO));
         let (shared, end) = Shared::start(listener, options, streaming, Box::new(handler))
             .map_err(|error| Error::io(Phase::Accept, &path, error))?;
         crate::endpoint::announce(&path);

@@ -106,10 +106,18 @@ impl Error {
         Self::new(phase, path, ErrorKind::Io).because(source)
     }
 
-    /// What the operating system's answer to a send or receive means.
+    /// What the operating system's answer to a send or receive means, or that of a runtime which is
+    /// not there to wait in.
     pub(crate) fn transfer(phase: Phase, path: &Path, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ErrorKind::HungUp,
+            #[cfg(feature = "tokio")]
+            _ if source
+                .get_ref()
+                .is_some_and(|why| why.is::<::tokio::runtime::TryCurrentError>()) =>
+            {
+                ErrorKind::NoRuntime
+            }
             _ => ErrorKind::Io,
         };
         Self::new(phase, path, kind).because(source)

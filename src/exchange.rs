@@ -661,6 +661,12 @@ impl<N> Writer<N> {
         }))
     }
 
+    /// The message, as far as it has been sent; `None` while a piece of it is being sent, and for
+    /// ever if that failed.
+    pub const fn outgoing(&self) -> Option<&Outgoing<N>> {
+        self.outgoing.as_ref()
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

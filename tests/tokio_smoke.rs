@@ -518,6 +518,34 @@ fn without_a_runtime() {
     assert_eq!(error.delivery(), Some(Delivery::NotDelivered));
 }
 
+/// What is known of the request stays true: some of it was sent inside the runtime.
+#[test]
+fn outside_the_runtime_in_the_middle() {
+    let folder = Folder::new();
+    let _server = Server::bind(folder.path()).unwrap();
+    let runtime = current_thread();
+    let client = Client::new(folder.path());
+    let begin = |bytes: usize| {
+        runtime.block_on(async {
+            let mut request = client.connect().await.unwrap().request();
+            request.write_all(&vec![b'x'; bytes]).await.unwrap();
+            request
+        })
+    };
+    // Enough for a packet, and so little that it is kept.
+    for (bytes, delivery) in [(70_000, Delivery::Incomplete), (1, Delivery::NotDelivered)] {
+        let error = begin(bytes).split().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error}");
+        assert_eq!(error.delivery(), Some(delivery), "{error}");
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let answer = runtime.block_on(begin(1).finish()).unwrap();
+    let std::task::Poll::Ready(answer) = pin!(answer.read_all()).poll(&mut cx) else { panic!() };
+    let error = answer.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error}");
+    assert_eq!(error.delivery(), Some(Delivery::Unknown), "{error}");
+}
+
 #[test]
 fn a_runtime_without_time_panics_at_once() {
     let folder = Folder::new();

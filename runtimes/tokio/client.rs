@@ -309,7 +309,8 @@ impl RequestWriter {
         let link = self.0.line().clone();
         let (writer, incoming) = self.0.split()?;
         // Watched in both directions from now on, whichever side waits first.
-        link.socket.watched(BOTH).map_err(|error| link.exchange.send_failed(error, 0))?;
+        let watched = link.socket.watched(BOTH);
+        watched.map_err(|error| link.exchange.send_failed(error, writer.sent()))?;
         let asking = Some(link.exchange.asking(&link));
         Ok((RequestWriter(writer, asking), Answer::new(link, incoming)))
     }

@@ -77,6 +77,11 @@ impl<L: Line, N> Writer<L, N> {
         &self.line
     }
 
+    /// How much of the message has been sent, if nothing of it is being sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.writer.outgoing().map_or(0, Outgoing::sent)
+    }
+
     fn interrupted(&self) -> impl FnOnce(Interrupted) -> Error + use<'_, L, N> {
         |why| self.line.interrupted(why)
     }

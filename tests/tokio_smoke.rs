@@ -702,6 +702,39 @@ fn a_locked_folder_holds_up_no_abort() {
     });
 }
 
+/// One that is polled where its request was waited for is no longer waited with.
+#[test]
+fn a_handler_that_blocks_holds_up_no_abort() {
+    let folder = Folder::new();
+    let runtime = Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, begins) = mpsc::channel();
+    let held = Arc::new((begun, Mutex::new(released)));
+    let handler = move |_: Request, reply: Reply| {
+        let held = held.clone();
+        async move {
+            held.0.send(()).unwrap();
+            let _ = held.1.lock().unwrap().recv();
+            reply.finish().await
+        }
+    };
+    runtime.block_on(async {
+        let server = Server::bind(folder.path()).unwrap().drain_deadline(Duration::from_millis(50));
+        let running = server.serve(handler).unwrap();
+        let mut request = Client::new(folder.path()).connect().await.unwrap().request();
+        request.write_all(b"x").await.unwrap();
+        request.flush().await.unwrap();
+        sleep(Duration::from_millis(20)).await; // It is waited for.
+        let answer = request.finish().await.unwrap();
+        begins.recv().unwrap();
+        running.stop();
+        let ending = timeout(Duration::from_secs(20), running.join()).await.expect("it hangs");
+        assert_eq!(ending.unwrap().aborted, 1);
+        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::NoAnswer);
+    });
+    drop(release);
+}
+
 #[test]
 fn computing_handlers_keep_nobody_waiting() {
     let folder = Folder::new();

@@ -360,7 +360,7 @@ impl Shared {
         let nobody_else = || alone && !system::is_readable(&*self.listener);
         match arriving.greet(&stream, &self.serving, nobody_else) {
             Progress::Ready => {
-                self.begin(Ready { arriving, stream }, self.pace.is_quick());
+                self.begin(Ready { arriving, stream }, None, self.pace.is_quick());
             }
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
@@ -437,7 +437,7 @@ impl Shared {
 
     /// A waiting connection can be read. Gives its new ticket if it must go on waiting.
     fn hear(self: &Arc<Self>, waiting: Waiting) -> Option<Ticket> {
-        let _in_hand = InHand(self);
+        let in_hand = InHand(self);
         let Waiting { stream, parked, number, task, .. } = waiting;
         let mut arriving = parked.resume(&self.options, self.streaming);
         let progress = arriving.receive(stream.get_ref(), &self.serving);
@@ -445,7 +445,7 @@ impl Shared {
         match progress {
             Progress::Ready => {
                 let stream = stream.into_inner();
-                self.begin(Ready { arriving, stream }, true);
+                self.begin(Ready { arriving, stream }, Some(in_hand), true);
                 None
             }
             Progress::Pending | Progress::More => {
@@ -488,12 +488,11 @@ impl Shared {
         let mut arriving = parked.resume(&self.options, self.streaming);
         state.in_hand += 1;
         drop(state);
-        let _in_hand = InHand(self);
+        let in_hand = InHand(self);
         task.abort();
         let stream = stream.into_inner();
         match arriving.receive_last(&stream, &self.serving, closing) {
-            Progress::Ready => self.begin(Ready { arriving, stream }, false),
-            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
+            Progress::Ready => self.begin(Ready { arriving, stream }, Some(in_hand), false),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
         }
@@ -516,17 +515,22 @@ impl Drop for InHand<'_> {
 
 /// Exchanges.
 impl Shared {
-    /// Begins an exchange, or puts it into the queue.
-    fn begin(self: &Arc<Self>, ready: Ready, in_place: bool) {
+    /// Begins an exchange, or puts it into the queue. Its connection may have been in hand: no
+    /// longer, once the lifecycle knows of it, for its handler may take its time.
+    fn begin(self: &Arc<Self>, ready: Ready, in_hand: Option<InHand<'_>>, in_place: bool) {
         let mut state = self.lock();
-        match state.lifecycle.handle_request() {
-            Admission::Run => {
-                let exchange = self.enter(&mut state, ready);
-                drop(state);
-                self.run(exchange, in_place);
+        let exchange = match state.lifecycle.handle_request() {
+            Admission::Run => Some(self.enter(&mut state, ready)),
+            Admission::Queue => {
+                state.queue.push_back(ready);
+                None
             }
-            Admission::Queue => state.queue.push_back(ready),
-            Admission::Refuse => {}
+            Admission::Refuse => None,
+        };
+        drop(state);
+        drop(in_hand);
+        if let Some(exchange) = exchange {
+            self.run(exchange, in_place);
         }
     }
 

@@ -527,10 +527,10 @@ impl Parked {
 /// at whom the policy panics, is not.
 fn is_allowed(stream: &Stream, allow: &Allow) -> io::Result<()> {
     let peer = stream.peer()?;
-    match catch_unwind(AssertUnwindSafe(|| allow(&peer))) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(io::Error::other(format!("user {} is not allowed", peer.user()))),
-        Err(_) => Err(io::Error::other("the policy panicked")),
+    match contained(|| allow(&peer)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(io::Error::other(format!("user {} is not allowed", peer.user()))),
+        None => Err(io::Error::other("the policy panicked")),
     }
 }
 
@@ -782,6 +782,46 @@ pub(crate) fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> E
         (None, None) => "a panic without a message",
     };
     handler_failed(serving, format!("the handler panicked: {message}"))
+}
+
+/// Runs what is the user's; `None` if it panics, which then ends nothing else.
+pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(discard).ok()
+}
+
+/// Drops what a panic was about, which is the user's too, and may panic again.
+fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // That could go on for ever.
+        core::mem::forget(again);
+    }
+}
+
+/// What the handler finished with; `None` if it failed or panicked, and then that has been
+/// reported. What is the user's is done with by then, and no panic of it has come through: not of
+/// an error as it is turned into ours, told of and dropped, nor of what a panic was about.
+#[cfg(feature = "blocking")]
+pub(crate) fn outcome<T, E>(
+    handled: thread::Result<Result<T, E>>,
+    serving: &Serving,
+    options: &ServerOptions,
+) -> Option<T>
+where
+    E: Into<Box<dyn core::error::Error + Send + Sync>>,
+{
+    let failed = |error| catch_unwind(AssertUnwindSafe(|| handler_failed(serving, error)));
+    let error = match handled.map(|handled| handled.map_err(failed)) {
+        Ok(Ok(finished)) => return Some(finished),
+        Ok(Err(Ok(error))) => error,
+        Ok(Err(Err(panic))) | Err(panic) => {
+            let error = handler_panicked(serving, &*panic);
+            discard(panic);
+            error
+        }
+    };
+    options.report(&error);
+    let _ = contained(|| drop(error));
+    None
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use core::num::NonZeroUsize;
 use core::time::Duration;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::link::contained;
 use super::trace;
 use crate::client::Deadlines;
 use crate::connect::{Connecting, Patience};
@@ -162,11 +162,12 @@ impl ServerOptions {
         self.limits.waiting = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
     }
 
-    /// Tells the user of `error`. A panic there must not end what the server still has to do.
+    /// Tells the user of `error`. A panic there, of an error's own text too, must not end what the
+    /// server still has to do.
     pub(crate) fn report(&self, error: &Error) {
-        trace::failed(error);
+        let _ = contained(|| trace::failed(error));
         if let Some(on_error) = &self.on_error {
-            let _ = catch_unwind(AssertUnwindSafe(|| on_error(error)));
+            let _ = contained(|| on_error(error));
         }
     }
 }

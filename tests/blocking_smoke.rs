@@ -7,9 +7,11 @@
 mod bounds;
 mod raw_end;
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::thread::JoinHandleExt as _;
+use std::panic::panic_any;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -20,7 +22,7 @@ use bounds::{Folder, bounded};
 use raw_end::read_to_end;
 use simple_ipc::blocking::{Client, Finished, Reply, Request, Running, Server, StopHandle};
 use simple_ipc::endpoint::BindOptions;
-use simple_ipc::{Error, ErrorKind};
+use simple_ipc::{Error, ErrorKind, Phase};
 
 fn echo(request: Request, reply: Reply) -> io::Result<Finished> {
     reply.finish_with(&*request)
@@ -217,5 +219,81 @@ fn a_server_drains_while_others_hold_the_folder() {
         drop(lock);
         assert_eq!(running.join().unwrap().aborted, 0);
         assert!(!folder.path().exists());
+    });
+}
+
+/// Panics when it is dropped, unless that is why it is.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "a bomb");
+    }
+}
+
+/// What a handler may fail with.
+enum Failing {
+    Conversion,
+    Text,
+    Drop,
+}
+
+impl From<Failing> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(failing: Failing) -> Self {
+        match failing {
+            Failing::Conversion => panic!("not converted"),
+            Failing::Text => Box::new(Unspeakable(None)),
+            Failing::Drop => Box::new(Unspeakable(Some(Bomb))),
+        }
+    }
+}
+
+struct Unspeakable(Option<Bomb>);
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(self.0.is_some(), "not formatted");
+        f.write_str("a bomb")
+    }
+}
+
+impl fmt::Debug for Unspeakable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[test]
+fn whatever_panics_the_server_goes_on() {
+    bounded(|| {
+        // Who is told formats what it is told.
+        let _ = tracing_subscriber::fmt().with_writer(io::sink).try_init();
+        let folder = Folder::new();
+        let (told, hears) = channel();
+        let server = Server::bind(folder.path()).unwrap().exchanges(2).on_error(move |error| {
+            told.send((error.phase(), error.kind())).unwrap();
+            panic_any(Bomb);
+        });
+        let running = server.serve(|request, reply| match &*request {
+            b"panic" => panic_any(Bomb),
+            b"convert" => Err(Failing::Conversion),
+            b"format" => Err(Failing::Text),
+            b"drop" => Err(Failing::Drop),
+            _ => Ok(reply.finish_with(&*request).unwrap_or_else(|error| panic!("{error}"))),
+        });
+        let running = running.unwrap();
+        let client = Client::new(folder.path());
+        for request in ["panic", "convert", "format", "drop"] {
+            // More often than there are threads and places.
+            for _ in 0..5 {
+                assert_eq!(client.call(request).unwrap_err().kind(), ErrorKind::NoAnswer);
+                assert_eq!(hears.recv().unwrap(), (Phase::Handle, ErrorKind::Aborted));
+            }
+            assert_eq!(client.call("hello").unwrap(), b"hello");
+        }
+        running.stop();
+        assert_eq!(running.join().unwrap().aborted, 0);
     });
 }

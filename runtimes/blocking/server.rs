@@ -21,9 +21,7 @@ use std::vec::Vec;
 use crate::endpoint::{Accepted, Events, Listener, Place, Readiness, Stream, Watched};
 use crate::exchange::{self, Done, Incoming, Sending};
 use crate::lifecycle::{Action, Admission, Closing, Ending, Lifecycle, Reason, Shortage, Ticket};
-use crate::runtimes::link::{
-    Arriving, Momentum, Parked, Progress, Serving, handler_failed, handler_panicked,
-};
+use crate::runtimes::link::{Arriving, Momentum, Parked, Progress, Serving, outcome};
 use crate::runtimes::options::{ServerOptions, server_setters};
 use crate::runtimes::request::Request;
 use crate::runtimes::trace;
@@ -869,20 +867,8 @@ impl Shared {
 
     /// Runs the handler, and sees to it that nothing more is sent unless it finished.
     fn handle(&self, arriving: Arriving, link: &Arc<Link>) -> Option<Finished> {
-        let handled =
-            catch_unwind(AssertUnwindSafe(|| match (self.handle)(arriving, link.clone()) {
-                Ok(finished) => Some(finished),
-                Err(error) => {
-                    self.options.report(&handler_failed(&self.serving, error));
-                    None
-                }
-            }));
-        let finished = handled.unwrap_or_else(|panic| {
-            let error = handler_panicked(&self.serving, &*panic);
-            // What is told of a panic must not end the thread by another one.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.options.report(&error)));
-            None
-        });
+        let handled = catch_unwind(AssertUnwindSafe(|| (self.handle)(arriving, link.clone())));
+        let finished = outcome(handled, &self.serving, &self.options);
         if finished.is_none() {
             link.stream.shut_down();
         }

@@ -493,6 +493,7 @@ impl Shared {
         let stream = stream.into_inner();
         match arriving.receive_last(&stream, &self.serving, closing) {
             Progress::Ready => self.begin(Ready { arriving, stream }, Some(in_hand), false),
+            Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
         }

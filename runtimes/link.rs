@@ -800,7 +800,6 @@ fn discard(panic: Box<dyn Any + Send>) {
 /// What the handler finished with; `None` if it failed or panicked, and then that has been
 /// reported. What is the user's is done with by then, and no panic of it has come through: not of
 /// an error as it is turned into ours, told of and dropped, nor of what a panic was about.
-#[cfg(feature = "blocking")]
 pub(crate) fn outcome<T, E>(
     handled: thread::Result<Result<T, E>>,
     serving: &Serving,

@@ -13,9 +13,7 @@ use super::socket::{Direction, Socket};
 use crate::Phase;
 use crate::endpoint::Stream;
 use crate::lifecycle::Ticket;
-use crate::runtimes::link::{
-    Arriving, Pace, Parked, Progress, Serving, handler_failed, handler_panicked,
-};
+use crate::runtimes::link::{Arriving, Pace, Parked, Progress, Serving, outcome};
 use crate::runtimes::options::ServerOptions;
 use crate::runtimes::trace::Span;
 
@@ -40,26 +38,9 @@ pub(super) struct Service<K> {
 }
 
 impl<K> Service<K> {
-    /// Runs the user's code, and reports that it failed or panicked. What panics then, as it is told
-    /// or dropped, goes no further.
+    /// Runs the user's code; `None` if it fails or panics, and then that has been reported.
     fn guard<T, E: Into<BoxError>>(&self, run: impl FnOnce() -> Result<T, E>) -> Option<T> {
-        let failed = |error| self.options.report(&handler_failed(&self.serving, error));
-        match catch_unwind(AssertUnwindSafe(|| run().map_err(failed).ok())) {
-            Ok(result) => result,
-            Err(panic) => {
-                let panicked = || self.options.report(&handler_panicked(&self.serving, &*panic));
-                contain(panicked);
-                contain(|| drop(panic));
-                None
-            }
-        }
-    }
-}
-
-/// Runs what may panic. What a panic leaves behind is not dropped, for that might panic too.
-fn contain(run: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        core::mem::forget(panic);
+        outcome(catch_unwind(AssertUnwindSafe(run)), &self.serving, &self.options)
     }
 }
 

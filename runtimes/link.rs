@@ -22,7 +22,7 @@ use super::trace::{self, Span};
 use crate::client::{Awaiting, Delivery};
 use crate::connect::{Connecting, Next, Refusal, State};
 use crate::endpoint::{self, Stream, User};
-use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError};
+use crate::exchange::{Done, EndOfStream, Incoming, Interrupted, MessageError, Sending};
 use crate::lifecycle::Closing;
 use crate::{Error, ErrorKind, Phase, server};
 
@@ -253,6 +253,19 @@ impl Exchange {
         };
         Err(self.error(phase, kind, Delivery::Unknown))
     }
+}
+
+/// The time for `sending` is over, and what is on its way is given up, so that nothing of it is
+/// taken later; unless that was the end of it, and all has been taken after all.
+pub(crate) fn is_sent_after_all<B: AsRef<[u8]>, N>(
+    stream: &Stream,
+    sending: &mut Sending<B, N>,
+) -> bool {
+    if stream.give_up_sending() {
+        // Its last byte had not counted.
+        sending.wrote(1);
+    }
+    sending.is_done()
 }
 
 /// What to wait for when nothing has come: the first byte of an answer, or more of it.

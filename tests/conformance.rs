@@ -346,6 +346,14 @@ macro_rules! client {
                 }
             }
 
+            // Elsewhere nothing is on its way that the system has not taken.
+            #[cfg(windows)]
+            tests! { <$client>
+                deadlines {
+                    on_what_is_on_its_way
+                }
+            }
+
             // Elsewhere a full backlog is refused, as is one that nobody listens to.
             #[cfg(any(target_os = "linux", windows))]
             tests! { <$client>

@@ -14,6 +14,7 @@ use crate::endpoint::{self, Stream};
 use crate::exchange::{self, Done, Incoming, Outgoing, Sending};
 use crate::runtimes::link::{
     Asking, Attempt, Attempts, Eagerness, Exchange, Looking, Momentum, Sender, awaiting,
+    is_sent_after_all,
 };
 use crate::runtimes::options::{ClientOptions, client_setters};
 
@@ -402,7 +403,12 @@ impl Link {
                 Ok(done) => return Ok(done),
                 Err(sending) => sending,
             };
-            self.exchange.in_time(Awaiting::Room, sending.sent())?;
+            if let Err(error) = self.exchange.in_time(Awaiting::Room, sending.sent()) {
+                match is_sent_after_all(&self.stream, &mut sending) {
+                    true => continue,
+                    false => return Err(error),
+                }
+            }
             match momentum.carry(|| self.stream.send(sending.slices())) {
                 Ok(n) => sending.wrote(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -410,7 +416,10 @@ impl Link {
                     let ready = self.stream.wait_writable(limit);
                     match (ready, limit) {
                         (Ok(false), Some(limit)) => {
-                            return Err(self.exchange.late(Awaiting::Room, limit, sending.sent()));
+                            if !is_sent_after_all(&self.stream, &mut sending) {
+                                let sent = sending.sent();
+                                return Err(self.exchange.late(Awaiting::Room, limit, sent));
+                            }
                         }
                         (Ok(_), _) => {}
                         (Err(error), _) => {

@@ -12,6 +12,7 @@ use crate::endpoint::Stream;
 use crate::exchange::{
     self, Chunk, Done, Incoming, Interrupted, MessageError, Outgoing, Phase, Sending,
 };
+use crate::runtimes::link::is_sent_after_all;
 
 /// A side of a connection: its deadlines, and what its errors mean.
 pub(super) trait Side {
@@ -48,7 +49,12 @@ fn poll_send<B: AsRef<[u8]>, N>(
     sending: &mut Sending<B, N>,
 ) -> Poll<Result<(), Error>> {
     while !sending.is_done() {
-        side.may_send(sending.sent())?;
+        if let Err(error) = side.may_send(sending.sent()) {
+            match is_sent_after_all(side.socket().stream(), sending) {
+                true => break,
+                false => return Poll::Ready(Err(error)),
+            }
+        }
         let limit = || side.send_limit();
         let sent =
             ready!(side.socket().poll_transfer(cx, Direction::Writable, wait, limit, |stream| {
@@ -56,6 +62,7 @@ fn poll_send<B: AsRef<[u8]>, N>(
             }));
         match sent {
             Ok(n) => sending.wrote(n),
+            Err(Trouble::Late(_)) if is_sent_after_all(side.socket().stream(), sending) => {}
             Err(trouble) => return Poll::Ready(Err(side.send_failed(trouble, sending.sent()))),
         }
     }

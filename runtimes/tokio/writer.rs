@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::socket::{Direction, Socket, Trouble, Wait};
 use crate::Error;
 use crate::exchange::{self, Chunk, Interrupted, Outgoing, Sending};
+use crate::runtimes::link::is_sent_after_all;
 
 /// What a side knows of its connection and of what goes wrong there.
 pub(super) trait Line {
@@ -34,14 +35,23 @@ pub(super) trait Line {
         sending: &mut Sending<B, N>,
     ) -> Poll<Result<(), Error>> {
         while !sending.is_done() {
-            self.may_send(sending.sent())?;
+            if let Err(error) = self.may_send(sending.sent()) {
+                match is_sent_after_all(self.socket().stream(), sending) {
+                    true => break,
+                    false => return Poll::Ready(Err(error)),
+                }
+            }
             let limit = || self.send_limit();
             let sent = self
                 .socket()
                 .poll_io(cx, wait, Direction::Send, limit, |stream| stream.send(sending.slices()));
-            let sent =
-                ready!(sent).map_err(|trouble| self.send_trouble(trouble, sending.sent()))?;
-            sending.wrote(sent);
+            match ready!(sent) {
+                Ok(sent) => sending.wrote(sent),
+                Err(Trouble::Late(_)) if is_sent_after_all(self.socket().stream(), sending) => {}
+                Err(trouble) => {
+                    return Poll::Ready(Err(self.send_trouble(trouble, sending.sent())));
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -75,6 +75,31 @@ pub fn on_sending<C: Client>() {
     assert_eq!((error.phase, error.delivery), (Phase::Send, Some(Delivery::Incomplete)));
 }
 
+/// The end of a request that is on its way when the time is up is not taken later, though the answer
+/// keeps the connection open.
+#[cfg(windows)]
+pub fn on_what_is_on_its_way<C: Client>() {
+    let folder = Folder::new();
+    let (given_up, read) = std::sync::mpsc::channel::<()>();
+    let server = peer(&folder.path(), move |listener| {
+        let stream = accept(&listener);
+        read.recv().unwrap();
+        assert!(crate::wire::Reader::new(stream).read_all().is_err(), "it is whole");
+    });
+    let settings = ClientSettings { send: Some(LIMIT), ..settings() };
+    let client = C::new(&folder.path(), settings);
+    let (mut request, answer) = client.connect().unwrap().request().split();
+    // More than the pipe holds, all of it under way at once.
+    request.write(&pattern(100_000)).unwrap();
+    let error = request.finish().unwrap_err();
+    assert_eq!(error.delivery, Some(Delivery::Incomplete), "{error:?}");
+    given_up.send(()).unwrap();
+    // Time to take it, if that could be.
+    std::thread::sleep(LIMIT);
+    drop(answer);
+    server.join().unwrap();
+}
+
 pub fn on_waiting<C: Client>() {
     let settings = ClientSettings { wait: Some(LIMIT), ..settings() };
     let expected = (Phase::Wait, ErrorKind::Deadline(LIMIT), Some(Delivery::Unknown));

@@ -99,6 +99,11 @@ impl Stream {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
+    /// Gives up what is on its way: never anything, for the system takes it at once or not at all.
+    pub(crate) fn give_up_sending(&self) -> bool {
+        false
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub(crate) fn shut_down_writing(&self) {
         // As above.

@@ -153,6 +153,12 @@ impl Stream {
         inner.reading = None;
     }
 
+    /// Gives up what is on its way; whether all of it was taken after all.
+    pub(crate) fn give_up_sending(&self) -> bool {
+        let writing = self.lock().writing.take();
+        writing.is_some_and(|writing| writing.cancel_and_wait().is_ok())
+    }
+
     /// A pipe cannot say that nothing more will be sent; the peer learns it when the connection is
     /// closed.
     pub(crate) fn shut_down_writing(&self) {}

@@ -735,6 +735,41 @@ fn a_handler_that_blocks_holds_up_no_abort() {
     drop(release);
 }
 
+/// One that was accepted just before the end, and says nothing, does not keep the server.
+#[test]
+fn a_silent_client_that_comes_at_the_end_is_let_go() {
+    let folder = Folder::new();
+    let (release, released) = mpsc::channel::<()>();
+    let (accepted, accepts) = mpsc::channel();
+    let held = Mutex::new((accepted, released));
+    let server = Server::bind(folder.path()).unwrap().drain_deadline(Duration::ZERO);
+    let server = server.allow(move |_| {
+        let held = held.lock().unwrap();
+        held.0.send(()).unwrap();
+        let _ = held.1.recv();
+        true
+    });
+    multi_thread().block_on(async {
+        let running = server.serve(echo).unwrap();
+        let mut silent = Client::new(folder.path()).connect().await.unwrap().request();
+        // Where it is known only then who it is, it has said something.
+        if cfg!(windows) {
+            silent.write_all(b"x").await.unwrap();
+            silent.flush().await.unwrap();
+        }
+        accepts.recv().unwrap();
+        running.stop();
+        // With nothing to drain, it ends as soon as the path is being given up.
+        while state(folder.path()) == State::Listening {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop(release);
+        let ending = timeout(Duration::from_secs(20), running.join()).await.expect("it hangs");
+        assert_eq!(ending.unwrap().aborted, 0);
+        drop(silent);
+    });
+}
+
 #[test]
 fn computing_handlers_keep_nobody_waiting() {
     let folder = Folder::new();

@@ -381,6 +381,9 @@ impl Shared {
         };
         let begun = arriving.has_begun();
         let mut state = self.lock();
+        if state.lifecycle.ending().is_some() {
+            return; // Nobody would ever let it go.
+        }
         let (ticket, evicted) = state.lifecycle.handle_wait(begun, self.now());
         state.last_waiting += 1;
         let number = state.last_waiting;

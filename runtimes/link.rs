@@ -769,7 +769,7 @@ impl Momentum {
 
 /// What a handler's failure is reported as: what went wrong with the connection as it was, and
 /// anything else as the cause of an aborted exchange.
-pub(crate) fn handler_failed(
+fn handler_failed(
     serving: &Serving,
     why: impl Into<Box<dyn core::error::Error + Send + Sync>>,
 ) -> Error {
@@ -788,7 +788,7 @@ pub(crate) fn handler_failed(
 }
 
 /// What a handler's panic is reported as.
-pub(crate) fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> Error {
+fn handler_panicked(serving: &Serving, panic: &(dyn Any + Send)) -> Error {
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => message,
         (_, Some(message)) => message.as_str(),

@@ -310,6 +310,115 @@ fn failures_and_panics_stay_in_their_exchange() {
     });
 }
 
+/// What panics when it is dropped, and an error that does so when it is shown or converted.
+struct Bomb(&'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+impl std::fmt::Debug for Bomb {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("shown")
+    }
+}
+
+impl From<Bomb> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(bomb: Bomb) -> Self {
+        #[derive(Debug)]
+        struct Shown(#[allow(dead_code, reason = "it is dropped")] Bomb);
+        impl std::fmt::Display for Shown {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+        impl std::error::Error for Shown {}
+        if bomb.0 == "convert" {
+            panic!("converted");
+        }
+        Box::new(Shown(bomb))
+    }
+}
+
+#[test]
+fn what_panics_after_the_handler_stays_in_its_exchange() {
+    std::panic::set_hook(Box::new(|_| {}));
+    // It shows every error that it is told of.
+    #[cfg(feature = "tracing")]
+    let _told = {
+        let told = tracing_subscriber::fmt().with_writer(io::sink).finish();
+        tracing::subscriber::set_default(told)
+    };
+    in_both(|path| async move {
+        let handler = |request: Request, reply: Reply| async move {
+            if request.ends_with(b"later") {
+                sleep(Duration::from_millis(1)).await;
+            }
+            match request.split(|byte| *byte == b' ').next() {
+                Some(b"panic") => std::panic::panic_any(Bomb("panic")),
+                Some(b"error") => Err(Bomb("error")),
+                Some(b"convert") => Err(Bomb("convert")),
+                _ => Ok(reply.finish_with("fine").await.unwrap()),
+            }
+        };
+        let server = Server::bind(&path).unwrap().exchanges(1);
+        let server = server.on_error(|_| std::panic::panic_any(Bomb("told")));
+        let running = server.serve(handler).unwrap();
+        let client = Client::new(&path);
+        for request in ["panic", "error", "convert", "panic later", "error later", "convert later"]
+        {
+            let error = client.call(request).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NoAnswer, "{request}: {error}");
+            assert_eq!(client.call("x").await.unwrap(), b"fine", "{request}");
+        }
+        running.stop();
+        assert_eq!(running.join().await.unwrap().aborted, 0);
+    });
+}
+
+/// A panic where connections are accepted ends the server, and not in silence.
+#[cfg(feature = "tracing")]
+#[test]
+fn a_server_that_accepts_no_more_ends() {
+    use tracing::span;
+
+    struct Panics;
+    impl tracing::Subscriber for Panics {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.is_span()
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            panic!("a subscriber's");
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    std::panic::set_hook(Box::new(|_| {}));
+    let folder = Folder::new();
+    let test = async {
+        let server = Server::bind(folder.path()).unwrap().drain_deadline(Duration::ZERO);
+        // It is there before it is served, so it is served where it is accepted.
+        let answer = Client::new(folder.path()).connect().await.unwrap().send("x").await.unwrap();
+        let _panics = tracing::subscriber::set_default(Panics);
+        let running = server.serve(echo).unwrap();
+        assert_eq!(answer.read_all().await.unwrap_err().kind(), ErrorKind::NoAnswer);
+        let error = running.join().await.unwrap_err();
+        assert_eq!((error.phase(), error.kind()), (Phase::Accept, ErrorKind::Io), "{error}");
+        assert_eq!(state(folder.path()), State::NotFound);
+    };
+    current_thread().block_on(async {
+        timeout(Duration::from_secs(20), test).await.expect("it hangs");
+    });
+}
+
 #[test]
 fn silent_clients_lock_nobody_out() {
     in_both(|path| async move {

@@ -32,7 +32,7 @@ use crate::lifecycle::{
     Action, Admission, Closing, Ending, Lifecycle, Place, Reason, Shortage, Ticket,
 };
 use crate::runtimes::link::{
-    Arriving, Pace, Parked, Progress, Round, Serving, Turn, handler_failed, handler_panicked,
+    Arriving, Pace, Parked, Progress, Round, Serving, Turn, contained, outcome,
 };
 use crate::runtimes::options::ServerOptions;
 use crate::runtimes::trace::{self, Span};
@@ -243,6 +243,7 @@ impl Shared {
     const UNWATCHED: Duration = Duration::from_millis(20);
 
     async fn accept(self: Arc<Self>, watched: AsyncFd<Arc<Listener>>) {
+        let _accepting = Accepting(&self);
         let mut round = Round::default();
         let mut watched = Some(watched);
         loop {
@@ -365,6 +366,17 @@ impl Shared {
             Progress::Pending | Progress::More => self.keep_waiting(arriving, stream),
             Progress::Gone(Some(error)) => self.options.report(&error),
             Progress::Gone(None) => {}
+        }
+    }
+}
+
+/// The task that accepts. If it panics, which nobody else would hear of, the server ends.
+struct Accepting<'s>(&'s Shared);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(io::Error::other("what accepts connections has panicked"));
         }
     }
 }
@@ -658,21 +670,20 @@ impl Exchange {
             *step = Step::Over;
             Poll::Ready(handled)
         };
-        let polled = span.run(|| catch_unwind(AssertUnwindSafe(poll)));
+        let polled = catch_unwind(AssertUnwindSafe(|| span.run(poll)));
         shared.pace.note(begun.elapsed());
-        let error = match polled {
+        let failed = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(finished))) => return Poll::Ready(Some(finished)),
-            Ok(Poll::Ready(Err(error))) => handler_failed(&shared.serving, error),
+            Ok(Poll::Ready(Err(error))) => Ok(Err(error)),
             Err(panic) => {
                 let future = core::mem::replace(step, Step::Over);
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
-                handler_panicked(&shared.serving, &*panic)
+                let _ = contained(|| drop(future));
+                Err(panic)
             }
         };
         link.socket.stream().shut_down();
-        span.run(|| shared.options.report(&error));
-        Poll::Ready(None)
+        Poll::Ready(span.run(|| outcome(failed, &shared.serving, &shared.options)))
     }
 }
 

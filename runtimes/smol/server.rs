@@ -326,7 +326,9 @@ impl Running {
         StopHandle { control: Arc::downgrade(&self.control) }
     }
 
-    /// Waits until the server has ended, by whatever reason, and tells how.
+    /// Waits until the server has ended, by whatever reason, and tells how. By then its path can be
+    /// taken again (unless others have kept the folder locked for 10 s), and clients that it had no
+    /// time to accept are hung up on.
     ///
     /// Exchanges that were aborted at the drain deadline are not waited for: their handlers may
     /// still be at work, but their clients are hung up on.

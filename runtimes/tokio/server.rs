@@ -179,7 +179,9 @@ impl Running {
         StopHandle { shared: self.shared.clone() }
     }
 
-    /// Waits until the server has ended, by whatever reason, and tells how.
+    /// Waits until the server has ended, by whatever reason, and tells how. By then its path can be
+    /// taken again (unless others have kept the folder locked for 10 s), and clients that it had no
+    /// time to accept are hung up on.
     ///
     /// Exchanges that were aborted at the drain deadline are not waited for: a handler that
     /// computes goes on until its future comes back, but its client is hung up on.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use simple_ipc::endpoint::{self, BindOptions};
-use simple_ipc::lifecycle::{Ending, Reason};
+use simple_ipc::lifecycle::Reason;
 
 use crate::exit::{self, Failure, Status};
 use crate::values::{self, Limit};
@@ -181,7 +181,7 @@ impl Serve {
         if ending.aborted > 0 {
             exchanges.wait();
         }
-        report(ending, exchanges.were_aborted())
+        report(ending.reason, exchanges.cut().max(ending.aborted), exchanges.were_aborted())
     }
 }
 
@@ -279,19 +279,19 @@ fn place(path: Option<PathBuf>, access: Access) -> Result<Place, Failure> {
 }
 
 /// What is said of the end.
-fn report(ending: Ending, were_aborted: bool) -> Result<Status, Failure> {
-    if ending.aborted > 0 {
+fn report(reason: Reason, aborted: usize, were_aborted: bool) -> Result<Status, Failure> {
+    if aborted > 0 {
         let why = match were_aborted {
             true => "by a second signal",
             false => "when the time to drain was over; --drain allows more",
         };
-        let exchanges = match ending.aborted {
+        let exchanges = match aborted {
             1 => "1 exchange was".to_owned(),
             several => format!("{several} exchanges were"),
         };
         return Err(Failure::new(Status::Failure, format_args!("{exchanges} aborted {why}")));
     }
-    match ending.reason {
+    match reason {
         Reason::PathLost => Err(Failure::new(
             Status::Failure,
             "stopped, because the path was removed or is another server's; start it again",

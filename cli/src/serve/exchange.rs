@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -143,6 +143,8 @@ pub struct Exchanges {
 struct Told {
     stop: OnceLock<Instant>,
     abort: AtomicBool,
+    /// How many have been cut short for that.
+    cut: AtomicUsize,
 }
 
 /// What exchanges are told of the end.
@@ -179,6 +181,12 @@ impl Exchanges {
     /// Whether they were ended at once.
     pub fn were_aborted(&self) -> bool {
         self.ends.told.abort.load(Ordering::Relaxed)
+    }
+
+    /// How many were cut short by the end. The server need not have noticed: an exchange that is
+    /// told to end may do so before it is aborted.
+    pub fn cut(&self) -> usize {
+        self.ends.told.cut.load(Ordering::Relaxed)
     }
 
     /// Waits for those that the server has given up, whose commands are being killed.
@@ -457,6 +465,13 @@ struct Entry<'e> {
 impl Entry<'_> {
     fn log(mut self, result: Result<(), &Cut>) {
         self.is_logged = true;
+        self.note(result);
+    }
+
+    fn note(&self, result: Result<(), &Cut>) {
+        if let Err(Cut::Aborted | Cut::Drained) = result {
+            self.service.told.cut.fetch_add(1, Ordering::Relaxed);
+        }
         self.service.log.exchange(self.tally, result);
     }
 }
@@ -466,7 +481,7 @@ impl Drop for Entry<'_> {
         if !self.is_logged {
             let is_aborted = self.service.told.abort.load(Ordering::Relaxed);
             let cut = if is_aborted { Cut::Aborted } else { Cut::Drained };
-            self.service.log.exchange(self.tally, Err(&cut));
+            self.note(Err(&cut));
         }
     }
 }

@@ -29,9 +29,9 @@ impl Signals {
         let wait = move || {
             futures_lite::future::block_on(async {
                 self.0.next().await;
-                let first = Instant::now();
                 exchanges.are_stopping();
                 server.stop();
+                let first = Instant::now();
                 while self.0.next().await.is_some() && first.elapsed() < ECHO {}
                 exchanges.are_aborted();
                 server.abort();

@@ -932,15 +932,8 @@ fn a_listener_that_cannot_be_watched_is_looked_at() {
             .is_ok_and(|to| to.to_str() == Some("anon_inode:[eventpoll]"))
     }
 
-    // In a process of its own, where it is known whose descriptors those are.
-    const MARK: &str = "SIMPLE_IPC_TOKIO_UNWATCHED";
-    if std::env::var_os(MARK).is_none() {
-        let test = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_listener_that_cannot_be_watched_is_looked_at"])
-            .env(MARK, "1")
-            .output()
-            .unwrap();
-        assert!(test.status.success(), "{test:?}");
+    // Where it is known whose descriptors those are.
+    if !in_a_process_of_its_own("a_listener_that_cannot_be_watched_is_looked_at") {
         return;
     }
     let folder = Folder::new();
@@ -996,19 +989,28 @@ fn a_listener_that_cannot_be_watched_is_looked_at() {
     });
 }
 
+/// Whether this is the process in which the test of that name runs alone; if not, it is run in one.
+#[cfg(target_os = "linux")]
+fn in_a_process_of_its_own(name: &str) -> bool {
+    const MARK: &str = "SIMPLE_IPC_TOKIO_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let test = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    assert!(test.status.success(), "{test:?}");
+    false
+}
+
 /// Descriptors are counted in /proc.
 #[cfg(target_os = "linux")]
 #[test]
 fn nothing_leaks() {
-    // In a process of its own, for the sake of the count.
-    const MARK: &str = "SIMPLE_IPC_TOKIO_LEAKS";
-    if std::env::var_os(MARK).is_none() {
-        let test = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "nothing_leaks"])
-            .env(MARK, "1")
-            .output()
-            .unwrap();
-        assert!(test.status.success(), "{test:?}");
+    // For the sake of the count.
+    if !in_a_process_of_its_own("nothing_leaks") {
         return;
     }
     let folder = Folder::new();

@@ -69,6 +69,19 @@ pub trait OnStart: FnOnce(&Path, Box<dyn Handle>) -> Result<(), Failure> {}
 
 impl<F: FnOnce(&Path, Box<dyn Handle>) -> Result<(), Failure>> OnStart for F {}
 
+/// Sees to a server until it has ended; if what it is told to cannot be done, it ends at once.
+macro_rules! see_to {
+    ($running:ident, $path:ident, $on_start:ident $(, $await:tt)?) => {{
+        let started = $on_start(&$path, Box::new($running.handle()));
+        if started.is_err() {
+            $running.abort();
+        }
+        let ending = $running.join()$(.$await)?;
+        started?;
+        Ok(ending?)
+    }};
+}
+
 pub fn blocking(
     place: Place,
     settings: &Settings,
@@ -80,13 +93,7 @@ pub fn blocking(
     let running = server.serve_streaming(move |request, reply| {
         smol::block_on(service.clone().exchange(request, reply))
     })?;
-    let started = on_start(&path, Box::new(running.handle()));
-    if started.is_err() {
-        running.abort();
-    }
-    let ending = running.join();
-    started?;
-    Ok(ending?)
+    see_to!(running, path, on_start)
 }
 
 pub fn tokio(
@@ -102,13 +109,7 @@ pub fn tokio(
     runtime.block_on(async {
         let running = server
             .serve_streaming(move |request, reply| service.clone().exchange(request, reply))?;
-        let started = on_start(&path, Box::new(running.handle()));
-        if started.is_err() {
-            running.abort();
-        }
-        let ending = running.join().await;
-        started?;
-        Ok(ending?)
+        see_to!(running, path, on_start, await)
     })
 }
 
@@ -123,13 +124,7 @@ pub fn smol(
     smol::block_on(async {
         let running = server
             .serve_streaming(move |request, reply| service.clone().exchange(request, reply))?;
-        let started = on_start(&path, Box::new(running.handle()));
-        if started.is_err() {
-            running.abort();
-        }
-        let ending = running.join().await;
-        started?;
-        Ok(ending?)
+        see_to!(running, path, on_start, await)
     })
 }
 

@@ -846,7 +846,9 @@ fn a_handler_that_blocks_holds_up_no_abort() {
     drop(release);
 }
 
-/// One that was accepted just before the end, and says nothing, does not keep the server.
+/// One that was accepted just before the end, and says nothing, does not keep the server. (Who a
+/// pipe's client is, is known only when it has said something.)
+#[cfg(unix)]
 #[test]
 fn a_silent_client_that_comes_at_the_end_is_let_go() {
     let folder = Folder::new();
@@ -862,12 +864,7 @@ fn a_silent_client_that_comes_at_the_end_is_let_go() {
     });
     multi_thread().block_on(async {
         let running = server.serve(echo).unwrap();
-        let mut silent = Client::new(folder.path()).connect().await.unwrap().request();
-        // Where it is known only then who it is, it has said something.
-        if cfg!(windows) {
-            silent.write_all(b"x").await.unwrap();
-            silent.flush().await.unwrap();
-        }
+        let silent = Client::new(folder.path()).connect().await.unwrap();
         accepts.recv().unwrap();
         running.stop();
         // With nothing to drain, it ends as soon as the path is being given up.

@@ -141,13 +141,22 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> io::Result<Self> {
         let folder = env::temp_dir().join(format!("simple-ipc-exchange-{}", process()));
-        #[cfg_attr(not(unix), allow(unused_mut))]
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&folder)?;
+        create_private(&folder)?;
         Ok(Self(folder))
     }
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Where the folder for temporary files is this user's.
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)
 }
 
 impl Drop for Folder {
